@@ -1,0 +1,73 @@
+//! One trait for OCI registries, the types it speaks in, and the registries in memory and on disk.
+//!
+//! A [`Registry`] is anything that keeps repositories of blobs, manifests and tags. [`Memory`] is the
+//! reference implementation, [`Layout`] keeps OCI image layouts on disk, and the client and the server
+//! of the `skep-http` package speak to one and offer one over HTTP.
+//!
+//! ```
+//! use skep_registry::{Memory, RegistryExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> skep_registry::Result<()> {
+//! let registry = Memory::default();
+//! let repo = "library/greetings".parse()?;
+//! let blob = registry.write_blob(&repo, "hello".into()).await?;
+//! assert_eq!(registry.read_blob(&repo, &blob.digest, 1 << 20).await?, "hello");
+//! # Ok(())
+//! # }
+//! ```
+
+mod body;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod descriptor;
+mod digest;
+mod error;
+mod ext;
+//LAY
+mod manifest;
+mod memory;
+mod name;
+mod page;
+mod reference;
+mod registry;
+
+pub use body::Body;
+pub use body::ByteRange;
+pub use descriptor::Annotations;
+pub use descriptor::Descriptor;
+pub use descriptor::OCTET_STREAM;
+pub use descriptor::Platform;
+pub use digest::Algorithm;
+pub use digest::Digest;
+pub use digest::Hasher;
+pub use digest::Verifier;
+pub use error::Code;
+pub use error::Error;
+pub use error::ErrorBody;
+pub use error::ErrorItem;
+pub use error::Result;
+pub use ext::RegistryExt;
+//LAYU
+pub use manifest::MAX_MANIFEST;
+pub use manifest::Manifest;
+pub use manifest::ManifestContent;
+pub use manifest::media_type;
+pub use memory::Memory;
+pub use memory::MemoryOptions;
+pub use name::MAX_REPO_NAME;
+pub use name::MAX_TAG;
+pub use name::ManifestRef;
+pub use name::RepoName;
+pub use name::Tag;
+pub use page::Listing;
+pub use page::Page;
+pub use reference::Reference;
+pub use reference::is_host;
+pub use registry::Blob;
+pub use registry::Mount;
+pub use registry::PutManifest;
+pub use registry::ReferrerQuery;
+pub use registry::Registry;
+pub use registry::Upload;
+pub use registry::UploadOptions;
