@@ -24,7 +24,7 @@ mod descriptor;
 mod digest;
 mod error;
 mod ext;
-//LAY
+mod layout;
 mod manifest;
 mod memory;
 mod name;
@@ -48,7 +48,8 @@ pub use error::ErrorBody;
 pub use error::ErrorItem;
 pub use error::Result;
 pub use ext::RegistryExt;
-//LAYU
+pub use layout::Layout;
+pub use layout::LayoutOptions;
 pub use manifest::MAX_MANIFEST;
 pub use manifest::Manifest;
 pub use manifest::ManifestContent;

@@ -1,0 +1,304 @@
+//! The directory of a layout: its files, its lock, and writing so that nothing is ever seen half.
+
+use std::fs;
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::io;
+use std::io::ErrorKind;
+use std::io::Write;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::SystemTime;
+
+use crate::digest::Digest;
+use crate::error::Code;
+use crate::error::Error;
+use crate::error::Result;
+use crate::layout::index::Index;
+use crate::layout::stream::OpenFile;
+
+/// The file that makes a directory a layout (image-spec, "oci-layout file").
+pub(super) const OCI_LAYOUT: &str = "oci-layout";
+
+/// A directory that is a layout, or becomes one with the first write.
+#[derive(Clone, Debug)]
+pub(super) struct Dir {
+    path: PathBuf,
+}
+
+/// The right to change `index.json` and to remove blobs, among all processes. Ends when dropped.
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Dir {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    pub(super) fn layout_path(&self) -> PathBuf {
+        self.path.join(OCI_LAYOUT)
+    }
+
+    pub(super) fn index_path(&self) -> PathBuf {
+        self.path.join("index.json")
+    }
+
+    pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.path.join("blobs").join(digest.algorithm().as_str()).join(digest.hex())
+    }
+
+    /// Where unfinished files are.
+    pub(super) fn uploads_path(&self) -> PathBuf {
+        self.own_path().join("uploads")
+    }
+
+    /// What is ours. A dot begins no part of a repository's name.
+    fn own_path(&self) -> PathBuf {
+        self.path.join(".skep")
+    }
+
+    /// Tells whether there is a layout.
+    pub(super) fn exists(&self) -> Result<bool> {
+        let path = self.layout_path();
+        // ENOTDIR: a part of the path is a file, a manifest of another repository for instance.
+        match path.symlink_metadata() {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(Error::io(format_args!("open {}", path.display()), error)),
+        }
+    }
+
+    /// The size of a blob, if it is there.
+    ///
+    /// # Errors
+    /// `Unknown` when something else than a regular file is in its place: a link may lead anywhere, and
+    /// opening a pipe may never end.
+    pub(super) fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let path = self.blob_path(digest);
+        match path.symlink_metadata() {
+            Ok(metadata) if metadata.is_file() => Ok(Some(metadata.len())),
+            Ok(_) => Err(Error::new(Code::Unknown, format!("{} is not a regular file", path.display()))),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => Err(Error::io(format_args!("open {}", path.display()), error)),
+        }
+    }
+
+    /// A blob and its size, if it is there.
+    pub(super) fn open_blob(&self, digest: &Digest) -> Result<Option<(OpenFile, u64)>> {
+        if self.blob_size(digest)?.is_none() {
+            return Ok(None);
+        }
+        let path = self.blob_path(digest);
+        let opened = options().read(true).open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        match opened {
+            Ok((size, file)) => Ok(Some((OpenFile { path, file }, size))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(format_args!("open {}", path.display()), error)),
+        }
+    }
+
+    /// Makes a blob of another layout appear in this one; tells whether it was there.
+    pub(super) fn link_blob(&self, source: &Self, digest: &Digest) -> Result<bool> {
+        let Some((blob, _)) = source.open_blob(digest)? else { return Ok(false) };
+        self.ensure()?;
+        let target = self.blob_path(digest);
+        let parent = target.parent().expect("a blob's path has directories");
+        make_dirs(parent)?;
+        match fs::hard_link(&blob.path, &target) {
+            Ok(()) => sync_dir(parent)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            // Another file system, or one without links.
+            Err(_) => {
+                let temp = self.temp()?;
+                let copied = io::copy(&mut &blob.file, &mut &temp.file.file);
+                copied.map_err(|error| temp.file.write_failed(error))?;
+                temp.keep(&target)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes a blob; tells whether it was there.
+    pub(super) fn remove_blob(&self, digest: &Digest) -> Result<bool> {
+        let path = self.blob_path(digest);
+        if !remove(&path)? {
+            return Ok(false);
+        }
+        sync_dir(path.parent().expect("a blob's path has directories"))?;
+        Ok(true)
+    }
+
+    /// Takes the lock; waits while another has it. The directory is made, but not a layout in it.
+    pub(super) fn lock(&self) -> Result<Lock> {
+        make_dirs(&self.own_path())?;
+        let path = self.own_path().join("lock");
+        // Any number of processes may get here first.
+        let file = options().write(true).create(true).truncate(false).open(&path);
+        let locked = file.and_then(|file| file.lock().map(|()| Lock { _file: file }));
+        locked.map_err(|error| Error::io(format_args!("lock {}", path.display()), error))
+    }
+
+    /// Makes a layout here, unless there is one.
+    pub(super) fn ensure(&self) -> Result<()> {
+        if self.exists()? {
+            return Ok(());
+        }
+        self.ensure_locked(&self.lock()?)
+    }
+
+    /// As [`Dir::ensure`], for those who have the lock.
+    pub(super) fn ensure_locked(&self, _lock: &Lock) -> Result<()> {
+        if self.exists()? {
+            return Ok(());
+        }
+        make_dirs(&self.path.join("blobs"))?;
+        let index = self.index_path();
+        let found = fs::exists(&index).map_err(|error| Error::io(format_args!("open {}", index.display()), error))?;
+        if !found {
+            self.write(&index, &Index::default().to_bytes())?;
+        }
+        // Last, because it is what makes the directory a layout.
+        self.write(&self.layout_path(), br#"{"imageLayoutVersion":"1.0.0"}"#)
+    }
+
+    /// Puts a file in place, whole and durable.
+    pub(super) fn write(&self, target: &Path, bytes: &[u8]) -> Result<()> {
+        let temp = self.temp()?;
+        (&temp.file.file).write_all(bytes).map_err(|error| temp.file.write_failed(error))?;
+        temp.keep(target)
+    }
+
+    /// A file to be written and then kept.
+    pub(super) fn temp(&self) -> Result<Temp> {
+        let uploads = self.uploads_path();
+        make_dirs(&uploads)?;
+        let path = uploads.join(random_id()? + TEMP);
+        let failed = |error| Error::io(format_args!("create {}", path.display()), error);
+        let file = options().write(true).create_new(true).open(&path).map_err(failed)?;
+        let file = Arc::new(OpenFile { path, file });
+        let temp = Temp { file, kept: false };
+        // Held as long as the file is open, so that nobody takes it for one of a dead process.
+        let locked = temp.file.file.lock();
+        locked.map_err(|error| Error::io(format_args!("lock {}", temp.file.path.display()), error))?;
+        Ok(temp)
+    }
+
+    /// Removes what dead processes left, and upload sessions that nobody went on with.
+    ///
+    /// What cannot be removed is left: it harms nobody, and another process may just be at it.
+    pub(super) fn sweep(&self, now: SystemTime) {
+        for entry in self.uploads_path().read_dir().into_iter().flatten().flatten() {
+            let patience = if entry.path().to_string_lossy().ends_with(TEMP) { TEMP_LIFE } else { SESSION_LIFE };
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            let old = modified.is_ok_and(|modified| now.duration_since(modified).is_ok_and(|age| age > patience));
+            if old
+                && let Ok(file) = options().read(true).open(entry.path())
+                && file.try_lock().is_ok()
+                && let Err(error) = fs::remove_file(entry.path())
+            {
+                tracing::debug!(path = %entry.path().display(), %error, "left an old upload");
+            }
+        }
+    }
+}
+
+/// A file that is being written, and vanishes unless it is kept.
+pub(super) struct Temp {
+    file: Arc<OpenFile>,
+    kept: bool,
+}
+
+impl Temp {
+    pub(super) fn file(&self) -> &Arc<OpenFile> {
+        &self.file
+    }
+
+    /// Makes the file durable and then visible.
+    pub(super) fn keep(mut self, target: &Path) -> Result<()> {
+        keep(&self.file, target)?;
+        self.kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for Temp {
+    fn drop(&mut self) {
+        if !self.kept {
+            // What stays is swept later.
+            let _ = fs::remove_file(&self.file.path);
+        }
+    }
+}
+
+/// Makes a file durable, moves it to its place and makes that durable.
+pub(super) fn keep(file: &OpenFile, target: &Path) -> Result<()> {
+    let parent = target.parent().expect("a file is in a directory");
+    make_dirs(parent)?;
+    file.file.sync_all().map_err(|error| file.write_failed(error))?;
+    let moved = fs::rename(&file.path, target);
+    moved.map_err(|error| Error::io(format_args!("move {} to {}", file.path.display(), target.display()), error))?;
+    sync_dir(parent)
+}
+
+/// Removes a file; tells whether it was there.
+pub(super) fn remove(path: &Path) -> Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(Error::io(format_args!("remove {}", path.display()), error)),
+    }
+}
+
+/// Makes a directory and those above it, durably.
+pub(super) fn make_dirs(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let Some(parent) = path.parent() else { return Ok(()) };
+    make_dirs(parent)?;
+    match fs::create_dir(path) {
+        // Another process may have made it a moment ago, and not yet made it durable.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made.map_err(|error| Error::io(format_args!("create {}", path.display()), error))?,
+    }
+    sync_dir(parent)
+}
+
+/// Makes the names in a directory durable.
+pub(super) fn sync_dir(path: &Path) -> Result<()> {
+    // Elsewhere a directory cannot be opened, and renaming is as durable as it gets.
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
+    let synced = File::open(path).and_then(|dir| dir.sync_all());
+    synced.map_err(|error| Error::io(format_args!("sync {}", path.display()), error))
+}
+
+/// Opens files that are not behind a symbolic link.
+pub(super) fn options() -> OpenOptions {
+    let mut options = File::options();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    }
+    options
+}
+
+/// A name that nobody else has.
+pub(super) fn random_id() -> Result<String> {
+    let random = || getrandom::u64().map_err(|error| Error::new(Code::Unknown, "no random numbers").with_source(error));
+    Ok(format!("{:016x}{:016x}", random()?, random()?))
+}
+
+/// How the names of files end that belong to one write of one process.
+const TEMP: &str = ".tmp";
+
+/// After this time without a write a temporary file is removed, if its process is dead.
+const TEMP_LIFE: Duration = Duration::from_secs(60 * 60);
+
+/// After this time without a write an upload session is over.
+const SESSION_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
