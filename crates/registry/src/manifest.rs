@@ -2,11 +2,17 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::Deserializer;
 use serde::Serialize;
+use serde::Serializer;
+use serde::de::MapAccess;
+use serde::de::Visitor;
+use serde::de::value::MapAccessDeserializer;
 
 use crate::descriptor::Annotations;
 use crate::descriptor::Descriptor;
 use crate::descriptor::null_is_default;
+use crate::descriptor::only_from_object;
 use crate::digest::Algorithm;
 use crate::digest::Digest;
 use crate::error::Code;
@@ -122,7 +128,7 @@ impl Manifest {
 /// Serialized with the fields in the order of the image specification, compact, so that equal content
 /// gives equal bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", remote = "Self")]
 pub struct ManifestContent {
     /// 2, always.
     pub schema_version: u64,
@@ -148,6 +154,8 @@ pub struct ManifestContent {
     #[serde(default, skip_serializing_if = "Annotations::is_empty", deserialize_with = "null_is_default")]
     pub annotations: Annotations,
 }
+
+only_from_object!(ManifestContent);
 
 impl ManifestContent {
     /// Parses bytes that came as a media type, and checks that they are what the type says.
@@ -289,7 +297,13 @@ mod tests {
         let mut long = blob.clone();
         long["mediaType"] = json!(format!("a/{}", "b".repeat(254)));
         for (media_type, content, why) in [
-            (media_type::IMAGE, json!([]), "expected struct"),
+            (media_type::IMAGE, json!([]), "expected an object"),
+            (media_type::IMAGE, json!([2, null, null, blob, [blob]]), "expected an object"),
+            (
+                media_type::IMAGE,
+                json!({"schemaVersion": 2, "config": ["a/b", blob["digest"], 0]}),
+                "expected an object",
+            ),
             (media_type::IMAGE, json!({}), "missing field `schemaVersion`"),
             (media_type::IMAGE, json!({"schemaVersion": 1}), "only 2 is supported"),
             (media_type::IMAGE, json!({"schemaVersion": 2}), "has a config"),
