@@ -1,0 +1,256 @@
+//! Authentication: from a registry's challenge to the header that answers it.
+
+mod challenge;
+mod docker;
+mod scope;
+mod token;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::HeaderValue;
+use skep_registry::Code;
+use skep_registry::Error;
+use skep_registry::Result;
+use url::Url;
+
+use crate::auth::challenge::Challenge;
+use crate::auth::token::Token;
+
+pub use docker::DockerConfig;
+pub(crate) use scope::Scope;
+pub(crate) use token::is_inside;
+
+/// Who the client is, to one registry.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Credential {
+    /// Nobody in particular.
+    #[default]
+    Anonymous,
+    /// A user with a password, or with an access token in its place.
+    Basic {
+        /// The name of the user.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// A token that the registry takes as it is.
+    Bearer(String),
+    /// A token with which others are obtained: docker's identity token, a refresh token in the words of OAuth 2.
+    Identity(String),
+}
+
+impl fmt::Debug for Credential {
+    /// Prints no secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("Anonymous"),
+            Self::Basic { user, .. } => f.debug_struct("Basic").field("user", user).finish_non_exhaustive(),
+            Self::Bearer(_) => f.write_str("Bearer(..)"),
+            Self::Identity(_) => f.write_str("Identity(..)"),
+        }
+    }
+}
+
+/// Knows who the client is to each registry.
+///
+/// A [`Credential`] is the simplest one: the same to every registry that it is given for.
+#[async_trait]
+pub trait Credentials: fmt::Debug + Send + Sync + 'static {
+    /// Says who the client is to the registry at a host, `registry.example.com:5000`.
+    ///
+    /// Asked once for each client, when the registry first wants to know.
+    ///
+    /// # Errors
+    /// `Unauthorized` when they should be known and cannot be had.
+    async fn for_registry(&self, host: &str) -> Result<Credential>;
+}
+
+#[async_trait]
+impl Credentials for Credential {
+    async fn for_registry(&self, _: &str) -> Result<Credential> {
+        Ok(self.clone())
+    }
+}
+
+/// Answers the challenges of one registry, and remembers the answers.
+pub(crate) struct Authenticator {
+    /// The origin of the registry; nothing of this is ever sent elsewhere, except to its token server.
+    origin: Url,
+    /// The host by which people know the registry.
+    host: String,
+    credentials: Arc<dyn Credentials>,
+    http: reqwest::Client,
+    known: tokio::sync::OnceCell<Credential>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    challenge: Option<Challenge>,
+    /// Takes the place of the credential's, once the token server has given a new one.
+    refresh: Option<String>,
+    tokens: Vec<Held>,
+    /// Who asks for a scope holds its lock, so that others with the same wish wait for the one answer.
+    flights: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
+}
+
+/// A token, what it was asked for, and which need was met by it.
+struct Held {
+    need: Scope,
+    scope: Scope,
+    token: Token,
+}
+
+/// The header that a request carries, and what to do when it is not enough.
+#[derive(Debug, Default)]
+pub(crate) struct Authorization {
+    /// None when the registry is asked anonymously.
+    pub(crate) header: Option<HeaderValue>,
+    /// What a token was asked for, if the header came just now and for this request.
+    fresh: Option<Scope>,
+}
+
+impl Authenticator {
+    pub(crate) fn new(origin: Url, host: String, credentials: Arc<dyn Credentials>, http: reqwest::Client) -> Self {
+        let known = tokio::sync::OnceCell::new();
+        Self { origin, host, credentials, http, known, state: Mutex::default() }
+    }
+
+    /// The header for a request that needs a scope, as far as can be told before the registry was asked.
+    pub(crate) async fn authorize(&self, need: &Scope) -> Result<Authorization> {
+        let challenge = self.lock().challenge.clone();
+        match challenge {
+            // Some registries take a token that came otherwise only when it comes at once; and it costs nothing.
+            None => match self.credential().await? {
+                Credential::Bearer(token) => Ok(Authorization { header: Some(bearer(token)?), fresh: None }),
+                _ => Ok(Authorization::default()),
+            },
+            Some(challenge) => self.answer(&challenge, need, need).await,
+        }
+    }
+
+    /// The header for a request that was answered by 401.
+    ///
+    /// # Errors
+    /// None if there is nothing more to try, so that the registry's own error is the one to tell; else
+    /// `Unauthorized` when the challenge cannot be met, and whatever the token server says.
+    pub(crate) async fn respond(
+        &self,
+        headers: &HeaderMap,
+        need: &Scope,
+        tried: &Authorization,
+    ) -> Result<Option<Authorization>> {
+        let Some(challenge) = challenge::choose(headers) else { return Ok(None) };
+        let scope = challenge.scope().unwrap_or_else(|| need.clone());
+        if tried.fresh.as_ref() == Some(&scope) {
+            return Ok(None);
+        }
+        {
+            let mut state = self.lock();
+            // A token may be revoked before its time; it must not be tried again.
+            state.tokens.retain(|held| held.token.header != tried.header);
+            state.challenge = Some(challenge.clone());
+        }
+        let answer = self.answer(&challenge, need, &scope).await?;
+        // The same words once more would get the same answer.
+        Ok((answer.header != tried.header).then_some(answer))
+    }
+
+    async fn answer(&self, challenge: &Challenge, need: &Scope, scope: &Scope) -> Result<Authorization> {
+        let credential = self.credential().await?;
+        if let Credential::Bearer(token) = credential {
+            return Ok(Authorization { header: Some(bearer(token)?), fresh: None });
+        }
+        if !challenge.is_bearer() {
+            let header = match credential {
+                Credential::Basic { user, password } => Some(basic(user, password)?),
+                _ => None,
+            };
+            return Ok(Authorization { header, fresh: None });
+        }
+        if let Some(token) = self.held(need, scope) {
+            return Ok(Authorization { header: token.header, fresh: None });
+        }
+        let flight = self.flight(scope);
+        let _alone = flight.lock().await;
+        if let Some(token) = self.held(need, scope) {
+            return Ok(Authorization { header: token.header, fresh: None });
+        }
+        let credential = match (self.lock().refresh.clone(), credential) {
+            (Some(refresh), Credential::Identity(_)) => Credential::Identity(refresh),
+            (_, credential) => credential.clone(),
+        };
+        let granted = token::fetch(&self.http, &self.origin, challenge, &credential, scope).await?;
+        let mut state = self.lock();
+        state.refresh = granted.refresh.or(state.refresh.take());
+        let token = granted.token;
+        if state.tokens.len() >= MAX_TOKENS {
+            state.tokens.remove(0);
+        }
+        state.tokens.push(Held { need: need.clone(), scope: scope.clone(), token: token.clone() });
+        Ok(Authorization { header: token.header, fresh: Some(scope.clone()) })
+    }
+
+    /// A token that is good still, and was asked for this or for more.
+    fn held(&self, need: &Scope, scope: &Scope) -> Option<Token> {
+        let mut state = self.lock();
+        let now = Instant::now();
+        state.tokens.retain(|held| held.token.expires > now);
+        // A registry may want another scope than the protocol suggests; then it is remembered by the need.
+        let exact =
+            state.tokens.iter().rev().find(|held| held.need == *need && (held.scope == *scope || need == scope));
+        exact.or_else(|| state.tokens.iter().find(|held| held.scope.covers(scope))).map(|held| held.token.clone())
+    }
+
+    fn flight(&self, scope: &Scope) -> Arc<tokio::sync::Mutex<()>> {
+        let mut state = self.lock();
+        if state.flights.len() >= MAX_TOKENS {
+            state.flights.retain(|_, flight| Arc::strong_count(flight) > 1);
+        }
+        state.flights.entry(scope.to_string()).or_default().clone()
+    }
+
+    async fn credential(&self) -> Result<&Credential> {
+        self.known.get_or_try_init(|| self.credentials.for_registry(&self.host)).await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock can panic half-way.
+        self.state.lock().unwrap_or_else(|poison| poison.into_inner())
+    }
+}
+
+impl fmt::Debug for Authenticator {
+    /// Prints no secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator").field("host", &self.host).finish_non_exhaustive()
+    }
+}
+
+fn bearer(token: &str) -> Result<HeaderValue> {
+    secret(format!("Bearer {token}"))
+}
+
+fn basic(user: &str, password: &str) -> Result<HeaderValue> {
+    secret(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
+}
+
+fn secret(text: String) -> Result<HeaderValue> {
+    let mut value = HeaderValue::try_from(text)
+        .map_err(|_| Error::new(Code::Unauthorized, "the credential has characters that cannot be sent"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Tokens to remember; each serves one repository, or a few.
+const MAX_TOKENS: usize = 1024;

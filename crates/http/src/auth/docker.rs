@@ -1,0 +1,444 @@
+//! Docker's configuration: the credentials that `docker login` and `podman login` leave behind.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use skep_registry::Code;
+use skep_registry::Error;
+use skep_registry::Result;
+use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::auth::Credential;
+use crate::auth::Credentials;
+
+/// Credentials as docker and podman keep them, in files and in helper programs.
+///
+/// For each registry the first source counts that knows it: `DOCKER_AUTH_CONFIG` with JSON in it, the file
+/// `config.json` in `DOCKER_CONFIG` or else in `~/.docker`, the file that `REGISTRY_AUTH_FILE` names or else
+/// podman's in `XDG_RUNTIME_DIR`. In each of them, a helper named in `credHelpers` is asked first, then the
+/// one in `credsStore`, then what stands in `auths`.
+#[derive(Debug, Default)]
+pub struct DockerConfig {
+    sources: Vec<Source>,
+    /// Where helpers are looked for in place of `PATH`.
+    helper_path: Option<OsString>,
+}
+
+impl DockerConfig {
+    /// Reads what there is in the environment of this process.
+    ///
+    /// # Errors
+    /// `Unauthorized` when a file cannot be read, or is not a configuration. A missing file is not an error.
+    pub fn load() -> Result<Self> {
+        Self::load_with(|name| std::env::var_os(name))
+    }
+
+    /// Reads what there is in an environment; helpers are looked for in its `PATH`.
+    ///
+    /// # Errors
+    /// As [`DockerConfig::load`].
+    pub fn load_with(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
+        let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let mut sources = Vec::new();
+        if let Some(json) = variable("DOCKER_AUTH_CONFIG") {
+            sources.push(Source::parse("DOCKER_AUTH_CONFIG", json.to_string_lossy().as_bytes())?);
+        }
+        let docker = variable("DOCKER_CONFIG").map(PathBuf::from);
+        let home =
+            || variable("HOME").or_else(|| variable("USERPROFILE")).map(|home| PathBuf::from(home).join(".docker"));
+        let podman = variable("REGISTRY_AUTH_FILE").map(PathBuf::from);
+        let runtime = || variable("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("containers/auth.json"));
+        let docker = docker.or_else(home).map(|dir| dir.join("config.json"));
+        for path in [docker, podman.or_else(runtime)].into_iter().flatten() {
+            match std::fs::read(&path) {
+                Ok(json) => sources.push(Source::parse(&path.display().to_string(), &json)?),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let message = format!("cannot read {}", path.display());
+                    return Err(Error::new(Code::Unauthorized, message).with_source(error));
+                }
+            }
+        }
+        Ok(Self { sources, helper_path: variable("PATH") })
+    }
+
+    /// Takes the text of one `config.json`.
+    ///
+    /// # Errors
+    /// `Unauthorized` when it is not a configuration.
+    pub fn from_json(json: &str) -> Result<Self> {
+        Ok(Self { sources: vec![Source::parse("the given configuration", json.as_bytes())?], helper_path: None })
+    }
+}
+
+#[async_trait]
+impl Credentials for DockerConfig {
+    async fn for_registry(&self, host: &str) -> Result<Credential> {
+        let is_hub = HUB_HOSTS.contains(&host);
+        let hosts = if is_hub { &HUB_HOSTS[..] } else { std::slice::from_ref(&host) };
+        for source in &self.sources {
+            if let Some((helper, is_default)) = source.helper(hosts) {
+                // `docker login` keeps the Hub under the URL of its first version.
+                let key = if is_hub { HUB_KEY } else { host };
+                match ask_helper(helper, key, self.helper_path.as_ref()).await {
+                    Ok(Some(credential)) => return Ok(credential),
+                    Ok(None) => {}
+                    // A store that is configured and not installed: `docker` on another machine wrote this file.
+                    Err(Failure::Missing(_)) if is_default => {}
+                    Err(Failure::Missing(error) | Failure::Failed(error)) => return Err(error),
+                }
+            }
+            for host in hosts {
+                if let Some(entry) = source.entry(host)? {
+                    return Ok(entry);
+                }
+            }
+        }
+        Ok(Credential::Anonymous)
+    }
+}
+
+/// One configuration.
+struct Source {
+    /// Where it came from.
+    name: String,
+    /// Credentials by the key they stand under.
+    entries: BTreeMap<String, Credential>,
+    helpers: BTreeMap<String, String>,
+    store: Option<String>,
+}
+
+impl std::fmt::Debug for Source {
+    /// Prints no secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Source {
+    fn parse(name: &str, json: &[u8]) -> Result<Self> {
+        let invalid = |why: &str| Error::new(Code::Unauthorized, format!("{name}: {why}"));
+        let file: File = serde_json::from_slice(json).map_err(|error| {
+            // Its words would quote the text, secrets and all.
+            invalid(&format!("not a configuration, at line {} column {}", error.line(), error.column()))
+        })?;
+        let mut entries = BTreeMap::new();
+        for (key, entry) in file.auths.unwrap_or_default() {
+            let entry = entry.unwrap_or_default();
+            let credential = entry.credential().map_err(|why| invalid(&format!("auths entry {key:?} {why}")))?;
+            if let Some(credential) = credential {
+                entries.insert(key, credential);
+            }
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            entries,
+            helpers: file.cred_helpers.unwrap_or_default(),
+            store: file.creds_store.filter(|store| !store.is_empty()),
+        })
+    }
+
+    /// The helper to ask about hosts, and whether it is the one for all.
+    fn helper(&self, hosts: &[&str]) -> Option<(&str, bool)> {
+        let named = hosts.iter().copied().chain([HUB_KEY].into_iter().filter(|_| hosts.len() > 1));
+        let mut named = named.filter_map(|host| self.helpers.get(host));
+        named.next().map(|helper| (helper.as_str(), false)).or(self.store.as_deref().map(|store| (store, true)))
+    }
+
+    /// The entry of a host, or of a URL with that host.
+    fn entry(&self, host: &str) -> Result<Option<Credential>> {
+        if let Some(entry) = self.entries.get(host) {
+            return Ok(Some(entry.clone()));
+        }
+        let mut found = self.entries.iter().filter(|(key, _)| url_host(key) == Some(host));
+        let Some((first, entry)) = found.next() else { return Ok(None) };
+        if let Some((second, _)) = found.find(|(_, other)| *other != entry) {
+            let message = format!("{}: {first:?} and {second:?} are both entries for {host}", self.name);
+            return Err(Error::new(Code::Unauthorized, message));
+        }
+        Ok(Some(entry.clone()))
+    }
+}
+
+/// The host of a key that is a URL.
+fn url_host(key: &str) -> Option<&str> {
+    key.split_once("//").and_then(|(_, rest)| rest.split('/').next())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    auths: Option<BTreeMap<String, Option<Entry>>>,
+    cred_helpers: Option<BTreeMap<String, String>>,
+    creds_store: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Entry {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    identitytoken: Option<String>,
+    registrytoken: Option<String>,
+}
+
+impl Entry {
+    /// What the entry says; none if it is empty, as `docker login` leaves them when a helper has the secret.
+    fn credential(self) -> Result<Option<Credential>, &'static str> {
+        let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+        if let Some(token) = given(self.registrytoken) {
+            return Ok(Some(Credential::Bearer(token)));
+        }
+        if let Some(token) = given(self.identitytoken) {
+            return Ok(Some(Credential::Identity(token)));
+        }
+        if let Some(auth) = given(self.auth) {
+            let bytes = STANDARD.decode(auth.trim()).map_err(|_| "has an auth that is not base64")?;
+            let text = String::from_utf8(bytes).map_err(|_| "has an auth that is not UTF-8")?;
+            let (user, password) = text.split_once(':').ok_or("has an auth that is not user:password")?;
+            let password = password.trim_matches('\0').to_owned();
+            return Ok(Some(Credential::Basic { user: user.to_owned(), password }));
+        }
+        Ok(match (given(self.username), given(self.password)) {
+            (Some(user), Some(password)) => Some(Credential::Basic { user, password }),
+            _ => None,
+        })
+    }
+}
+
+enum Failure {
+    /// There is no such program.
+    Missing(Error),
+    Failed(Error),
+}
+
+/// Asks a credential helper: the host on its standard input, JSON on its standard output.
+async fn ask_helper(name: &str, host: &str, path: Option<&OsString>) -> Result<Option<Credential>, Failure> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Answer {
+        #[serde(default)]
+        username: String,
+        #[serde(default)]
+        secret: String,
+    }
+
+    let failed = |why: &str| Error::new(Code::Unauthorized, format!("credential helper {name:?} for {host}: {why}"));
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+        return Err(Failure::Failed(failed("is not the name of a program")));
+    }
+    let run = async {
+        let mut command = Command::new(format!("docker-credential-{name}"));
+        command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        if let Some(path) = path {
+            command.env("PATH", path);
+        }
+        let mut child = command.spawn()?;
+        if let Some(mut input) = child.stdin.take() {
+            // A helper that does not read its input has an answer nevertheless.
+            let _ = input.write_all(host.as_bytes()).await;
+        }
+        let mut output = Vec::new();
+        if let Some(stdout) = child.stdout.take() {
+            stdout.take(MAX_ANSWER).read_to_end(&mut output).await?;
+        }
+        std::io::Result::Ok((child.wait().await?, output))
+    };
+    let (status, output) = match tokio::time::timeout(HELPER_TIMEOUT, run).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Failure::Missing(failed("is not installed").with_source(error)));
+        }
+        Ok(Err(error)) => return Err(Failure::Failed(failed("did not run").with_source(error))),
+        Err(_) => return Err(Failure::Failed(failed(&format!("did not answer within {HELPER_TIMEOUT:?}")))),
+    };
+    if !status.success() {
+        // docker's helpers say so on standard output.
+        let output = String::from_utf8_lossy(&output);
+        if output.contains("credentials not found") {
+            return Ok(None);
+        }
+        return Err(Failure::Failed(failed(&format!("failed with {status}"))));
+    }
+    let answer: Answer =
+        serde_json::from_slice(&output).map_err(|_| Failure::Failed(failed("did not answer with a credential")))?;
+    Ok(match (answer.username.as_str(), answer.secret) {
+        (_, secret) if secret.is_empty() => None,
+        ("<token>", secret) => Some(Credential::Identity(secret)),
+        (user, secret) => Some(Credential::Basic { user: user.to_owned(), password: secret }),
+    })
+}
+
+/// Names of Docker's public registry; credentials for one are good for all.
+const HUB_HOSTS: [&str; 4] = ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
+/// The key under which `docker login` keeps them.
+const HUB_KEY: &str = "https://index.docker.io/v1/";
+const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_ANSWER: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn basic(user: &str, password: &str) -> Credential {
+        Credential::Basic { user: user.to_owned(), password: password.to_owned() }
+    }
+
+    async fn lookup(json: &str, host: &str) -> Result<Credential> {
+        DockerConfig::from_json(json).unwrap().for_registry(host).await
+    }
+
+    #[tokio::test]
+    async fn entries_are_found_by_their_host() {
+        // "dXNlcjpwYXNz" is user:pass.
+        for (json, host, want) in [
+            (r#"{"auths":{"r.example.com":{"auth":"dXNlcjpwYXNz"}}}"#, "r.example.com", basic("user", "pass")),
+            (r#"{"auths":{"r.example.com":{"auth":"dXNlcjpwYXNz"}}}"#, "r.example.com:5000", Credential::Anonymous),
+            (
+                r#"{"auths":{"https://r.example.com/v2/":{"auth":"dXNlcjpwYXNz"}}}"#,
+                "r.example.com",
+                basic("user", "pass"),
+            ),
+            (
+                r#"{"auths":{"https://r.example.com":{"auth":"dXNlcjpwYXNz"},"r.example.com":{"username":"a","password":"b"}}}"#,
+                "r.example.com",
+                basic("a", "b"),
+            ),
+            (
+                r#"{"auths":{"https://index.docker.io/v1/":{"auth":"dXNlcjpwYXNz"}}}"#,
+                "docker.io",
+                basic("user", "pass"),
+            ),
+            (r#"{"auths":{"docker.io":{"auth":"dXNlcjpwYXNz"}}}"#, "registry-1.docker.io", basic("user", "pass")),
+            (
+                r#"{"auths":{"r.example.com":{"auth":"dXNlcjpwYXNz","identitytoken":"t"}}}"#,
+                "r.example.com",
+                Credential::Identity("t".to_owned()),
+            ),
+            (
+                r#"{"auths":{"r.example.com":{"registrytoken":"t"}}}"#,
+                "r.example.com",
+                Credential::Bearer("t".to_owned()),
+            ),
+            (r#"{"auths":{"r.example.com":{}}}"#, "r.example.com", Credential::Anonymous),
+            (r#"{"auths":{"r.example.com":null}}"#, "r.example.com", Credential::Anonymous),
+            ("{}", "r.example.com", Credential::Anonymous),
+            (r#"{"auths":null,"credsStore":""}"#, "r.example.com", Credential::Anonymous),
+            (
+                r#"{"auths":{"r.example.com":{"auth":"dXNlcjpwYXNz"}},"credsStore":"not-installed"}"#,
+                "r.example.com",
+                basic("user", "pass"),
+            ),
+        ] {
+            assert_eq!(lookup(json, host).await.unwrap(), want, "{json}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_ambiguous_or_missing_is_an_error() {
+        let two = r#"{"auths":{"https://h.example.com/a":{"auth":"dXNlcjpwYXNz"},"https://h.example.com/b":{"auth":"YTpi"}}}"#;
+        let error = lookup(two, "h.example.com").await.unwrap_err().to_string();
+        assert!(error.contains("\"https://h.example.com/a\" and \"https://h.example.com/b\""), "{error}");
+        let helper = r#"{"credHelpers":{"h.example.com":"not-installed"}}"#;
+        let error = lookup(helper, "h.example.com").await.unwrap_err().to_string();
+        assert!(error.contains("\"not-installed\" for h.example.com: is not installed"), "{error}");
+        let helper = r#"{"credHelpers":{"h.example.com":"../../bin/sh"}}"#;
+        let error = lookup(helper, "h.example.com").await.unwrap_err().to_string();
+        assert!(error.contains("is not the name of a program"), "{error}");
+    }
+
+    #[test]
+    fn malformed_files_are_errors_without_secrets() {
+        for (json, want) in [
+            (r#"{"auths":{"h":{"auth":"hunter2"}}}"#, "auths entry \"h\" has an auth that is not base64"),
+            (r#"{"auths":{"h":{"auth":"aHVudGVyMg=="}}}"#, "has an auth that is not user:password"),
+            (r#"{"auths":{"h":{"password":["hunter2"]}}}"#, "not a configuration, at line 1 column"),
+            (r#"{"auths":"hunter2"}"#, "not a configuration"),
+        ] {
+            let error = DockerConfig::from_json(json).unwrap_err().to_string();
+            assert!(error.contains(want) && !error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    mod helpers {
+        use std::os::unix::fs::PermissionsExt;
+
+        use super::*;
+
+        /// While one test forks, no other may be writing a program: it could not be run then.
+        static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+        fn with_helper(script: &str, config: &str) -> (tempfile::TempDir, DockerConfig) {
+            let dir = tempfile::tempdir().unwrap();
+            let program = dir.path().join("docker-credential-test");
+            std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            std::fs::write(dir.path().join("config.json"), config).unwrap();
+            let loaded = DockerConfig::load_with(|name| match name {
+                "DOCKER_CONFIG" => Some(dir.path().into()),
+                "PATH" => Some(format!("{}:/usr/bin:/bin", dir.path().display()).into()),
+                _ => None,
+            });
+            let loaded = loaded.unwrap();
+            (dir, loaded)
+        }
+
+        #[tokio::test]
+        async fn a_helper_is_asked_for_its_host() {
+            let _alone = ALONE.lock().await;
+            let script =
+                r#"read -r host || true; echo "{\"ServerURL\":\"$host\",\"Username\":\"$1\",\"Secret\":\"s-$host\"}""#;
+            let (_dir, config) = with_helper(script, r#"{"credHelpers":{"r.example.com":"test"}}"#);
+            assert_eq!(config.for_registry("r.example.com").await.unwrap(), basic("get", "s-r.example.com"));
+            assert_eq!(config.for_registry("other.example.com").await.unwrap(), Credential::Anonymous);
+            let (_dir, config) = with_helper(script, r#"{"credsStore":"test"}"#);
+            assert_eq!(config.for_registry("docker.io").await.unwrap(), basic("get", "s-https://index.docker.io/v1/"));
+        }
+
+        #[tokio::test]
+        async fn a_token_comes_under_a_name_of_its_own() {
+            let _alone = ALONE.lock().await;
+            let (_dir, config) =
+                with_helper(r#"echo '{"Username":"<token>","Secret":"t"}'"#, r#"{"credsStore":"test"}"#);
+            assert_eq!(config.for_registry("r.example.com").await.unwrap(), Credential::Identity("t".to_owned()));
+        }
+
+        #[tokio::test]
+        async fn not_found_is_no_error_and_failure_is_one_without_secrets() {
+            let _alone = ALONE.lock().await;
+            let store = r#"{"credsStore":"test","auths":{"r.example.com":{"auth":"dXNlcjpwYXNz"}}}"#;
+            let (_dir, config) = with_helper("echo credentials not found in native keychain; exit 1", store);
+            assert_eq!(config.for_registry("r.example.com").await.unwrap(), basic("user", "pass"));
+            let (_dir, config) = with_helper("echo hunter2; exit 3", store);
+            let error = config.for_registry("r.example.com").await.unwrap_err();
+            assert!(error.to_string().contains("failed with exit status: 3"), "{error}");
+            assert!(!format!("{error:?}").contains("hunter2"));
+        }
+
+        #[tokio::test]
+        async fn earlier_sources_win_registry_by_registry() {
+            let _alone = ALONE.lock().await;
+            let (dir, _) =
+                with_helper("exit 1", r#"{"auths":{"a.example.com":{"auth":"YTpi"},"b.example.com":{"auth":"YTpi"}}}"#);
+            let config = DockerConfig::load_with(|name| match name {
+                "DOCKER_AUTH_CONFIG" => Some(r#"{"auths":{"a.example.com":{"auth":"dXNlcjpwYXNz"}}}"#.into()),
+                "DOCKER_CONFIG" => Some(dir.path().into()),
+                "REGISTRY_AUTH_FILE" => Some(dir.path().join("missing.json").into()),
+                _ => None,
+            });
+            let config = config.unwrap();
+            assert_eq!(config.for_registry("a.example.com").await.unwrap(), basic("user", "pass"));
+            assert_eq!(config.for_registry("b.example.com").await.unwrap(), basic("a", "b"));
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The client: a registry that lives on the other side of HTTP.
+
+pub(crate) mod answer;
+mod blob;
+mod list;
+mod manifest;
+mod referrers;
+pub(crate) mod send;
+mod upload;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use skep_registry::Blob;
+use skep_registry::Body;
+use skep_registry::ByteRange;
+use skep_registry::Code;
+use skep_registry::Descriptor;
+use skep_registry::Digest;
+use skep_registry::Error;
+use skep_registry::Listing;
+use skep_registry::Manifest;
+use skep_registry::ManifestRef;
+use skep_registry::Mount;
+use skep_registry::Page;
+use skep_registry::PutManifest;
+use skep_registry::ReferrerQuery;
+use skep_registry::Registry;
+use skep_registry::RepoName;
+use skep_registry::Result;
+use skep_registry::Tag;
+use skep_registry::Upload;
+use skep_registry::UploadOptions;
+use url::Url;
+
+use crate::auth::Authenticator;
+use crate::auth::Credential;
+use crate::auth::Credentials;
+use crate::endpoint::Endpoint;
+
+/// How a [`Client`] reaches its registry.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// Who the client is. Anonymous by default.
+    pub credentials: Arc<dyn Credentials>,
+    /// Speak without TLS to a host that is given without a scheme. Loopback addresses are spoken to so anyway.
+    pub plain_http: bool,
+    /// Certificates to trust besides those of the system, as PEM.
+    pub root_certificates: Vec<Vec<u8>>,
+    /// What the client calls itself.
+    pub user_agent: String,
+    /// How long it may take to connect.
+    pub connect_timeout: Duration,
+    /// How long the registry may take to begin an answer, and between two parts of one. While a blob is being
+    /// sent, the registry may take its time.
+    pub read_timeout: Duration,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            credentials: Arc::new(Credential::Anonymous),
+            plain_http: false,
+            root_certificates: Vec::new(),
+            user_agent: concat!("skep/", env!("CARGO_PKG_VERSION")).to_owned(),
+            connect_timeout: Duration::from_secs(15),
+            read_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A registry that is reached over HTTP (distribution-spec 1.1).
+///
+/// Clones share connections and tokens. Credentials are sent to the registry and to its token server only,
+/// never to where one of them redirects.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    base: Url,
+    auth: Authenticator,
+    http: reqwest::Client,
+    /// For blobs: parallel ranges of HTTP/2 would share one connection, and its window.
+    http1: reqwest::Client,
+    read_timeout: Duration,
+    /// Set once the registry was seen to know of subjects (spec, "Listing Referrers").
+    knows_referrers: AtomicBool,
+}
+
+impl Client {
+    /// Makes a client for a registry: `registry.example.com`, `localhost:5000` or `http://10.0.0.1:5000`.
+    ///
+    /// Nothing is sent yet.
+    ///
+    /// # Errors
+    /// `NameInvalid` when this is not the host of a registry; `Unknown` when a certificate is malformed.
+    pub fn new(host: &str, options: ClientOptions) -> Result<Self> {
+        let base = base_url(host, options.plain_http)?;
+        let broken = |error: reqwest::Error| Error::new(Code::Unknown, "cannot set up HTTP").with_source(error);
+        let builder = || -> reqwest::Result<reqwest::ClientBuilder> {
+            let certificates = options.root_certificates.iter();
+            let certificates: Vec<_> =
+                certificates.map(|pem| reqwest::Certificate::from_pem_bundle(pem)).collect::<Result<_, _>>()?;
+            Ok(reqwest::Client::builder()
+                // Followed by us, because credentials must not be.
+                .redirect(reqwest::redirect::Policy::none())
+                .tls_certs_merge(certificates.into_iter().flatten())
+                .user_agent(&options.user_agent)
+                .connect_timeout(options.connect_timeout)
+                .tcp_nodelay(true)
+                .http2_initial_stream_window_size(STREAM_WINDOW)
+                .http2_initial_connection_window_size(CONNECTION_WINDOW))
+        };
+        let http = builder().and_then(reqwest::ClientBuilder::build).map_err(broken)?;
+        let http1 = builder().and_then(|builder| builder.http1_only().build()).map_err(broken)?;
+        let known_as = host.split_once("://").map_or(host, |(_, rest)| rest).trim_end_matches('/');
+        let auth = Authenticator::new(base.clone(), known_as.to_owned(), options.credentials, http.clone());
+        let (read_timeout, knows_referrers) = (options.read_timeout, AtomicBool::new(false));
+        Ok(Self { inner: Arc::new(Inner { base, auth, http, http1, read_timeout, knows_referrers }) })
+    }
+
+    /// Asks whether there is a registry that lets the client in (spec, end-1).
+    ///
+    /// # Errors
+    /// `Unauthorized`; `Unsupported` when what answers is not a registry; `Unavailable`.
+    pub async fn ping(&self) -> Result<()> {
+        let request = send::Request::get(self.url(&Endpoint::Base), crate::auth::Scope::new(""));
+        self.send(request).await?.expect(&[200], Code::Unsupported).await?;
+        Ok(())
+    }
+
+    fn url(&self, endpoint: &Endpoint) -> Url {
+        let mut url = self.inner.base.clone();
+        url.set_path(&endpoint.to_string());
+        url
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("base", &self.inner.base.as_str()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Registry for Client {
+    async fn get_blob(&self, repo: &RepoName, digest: &Digest, range: Option<ByteRange>) -> Result<Blob> {
+        blob::get(self, repo, digest, range).await
+    }
+
+    async fn head_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Descriptor> {
+        blob::head(self, repo, digest).await
+    }
+
+    async fn locate_blob(&self, _: &RepoName, _: &Digest) -> Result<Option<Url>> {
+        // Where the registry redirects to is known only by asking for the blob, and then its bytes are on the way.
+        Ok(None)
+    }
+
+    async fn get_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Manifest> {
+        manifest::get(self, repo, reference).await
+    }
+
+    async fn head_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Descriptor> {
+        manifest::head(self, repo, reference).await
+    }
+
+    async fn put_blob(&self, repo: &RepoName, descriptor: &Descriptor, body: Body) -> Result<()> {
+        upload::put(self, repo, descriptor, body).await
+    }
+
+    async fn upload_blob(&self, repo: &RepoName, options: UploadOptions) -> Result<Box<dyn Upload>> {
+        Ok(match options.resume {
+            Some(id) => Box::new(upload::HttpUpload::resume(self, repo, &id).await?),
+            None => Box::new(upload::HttpUpload::begin(self, repo, options.algorithm).await?),
+        })
+    }
+
+    async fn mount_blob(&self, repo: &RepoName, digest: &Digest, from: Option<&RepoName>) -> Result<Mount> {
+        upload::mount(self, repo, digest, from).await
+    }
+
+    async fn put_manifest(&self, repo: &RepoName, manifest: &Manifest, options: PutManifest) -> Result<()> {
+        manifest::put(self, repo, manifest, options).await
+    }
+
+    async fn delete_blob(&self, repo: &RepoName, digest: &Digest) -> Result<()> {
+        blob::delete(self, repo, digest).await
+    }
+
+    async fn delete_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<()> {
+        manifest::delete(self, repo, reference).await
+    }
+
+    async fn list_tags(&self, repo: &RepoName, page: &Page) -> Result<Listing<Tag>> {
+        list::tags(self, repo, page).await
+    }
+
+    async fn list_referrers(
+        &self,
+        repo: &RepoName,
+        subject: &Digest,
+        query: &ReferrerQuery,
+    ) -> Result<Listing<Descriptor>> {
+        referrers::list(self, repo, subject, query).await
+    }
+
+    async fn list_repos(&self, page: &Page) -> Result<Listing<RepoName>> {
+        list::repos(self, page).await
+    }
+}
+
+/// The URL of a registry from what people write.
+fn base_url(host: &str, plain_http: bool) -> Result<Url> {
+    let invalid = |why: &str| Error::new(Code::NameInvalid, format!("{host:?} is not the host of a registry: {why}"));
+    let url = match host.split_once("://") {
+        Some(("http" | "https", _)) => Url::parse(host),
+        Some(_) => return Err(invalid("its scheme is neither http nor https")),
+        None => Url::parse(&format!("https://{host}")),
+    };
+    let mut url = url.map_err(|error| invalid(&error.to_string()))?;
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(invalid("there is more than a host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(invalid("it holds credentials"));
+    }
+    let is_near = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => return Err(invalid("there is no host")),
+    };
+    if !host.contains("://") && (plain_http || is_near) {
+        // Parsed anew, because the default port depends on the scheme.
+        url = Url::parse(&format!("http://{host}")).map_err(|error| invalid(&error.to_string()))?;
+    }
+    if matches!(url.host_str(), Some("docker.io" | "index.docker.io")) {
+        url.set_host(Some(HUB)).expect("a host can take the place of a host");
+    }
+    Ok(url)
+}
+
+/// Where the registry is that people call docker.io.
+const HUB: &str = "registry-1.docker.io";
+/// Bytes of one response that may be on the way; the default of 64 KiB limits it to 6 MB/s at 10 ms.
+const STREAM_WINDOW: u32 = 8 << 20;
+/// Bytes of all responses of a connection that may be on the way.
+const CONNECTION_WINDOW: u32 = 32 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_become_urls() {
+        for (host, plain_http, want) in [
+            ("registry.example.com", false, Some("https://registry.example.com/")),
+            ("registry.example.com:5000", false, Some("https://registry.example.com:5000/")),
+            ("registry.example.com:443", true, Some("http://registry.example.com:443/")),
+            ("registry:5000", true, Some("http://registry:5000/")),
+            ("http://registry.example.com", false, Some("http://registry.example.com/")),
+            ("https://registry.example.com/", true, Some("https://registry.example.com/")),
+            ("localhost:5000", false, Some("http://localhost:5000/")),
+            ("127.0.0.1:5000", false, Some("http://127.0.0.1:5000/")),
+            ("[::1]:5000", false, Some("http://[::1]:5000/")),
+            ("https://localhost:5000", false, Some("https://localhost:5000/")),
+            ("docker.io", false, Some("https://registry-1.docker.io/")),
+            ("index.docker.io", false, Some("https://registry-1.docker.io/")),
+            ("", false, None),
+            ("ftp://registry.example.com", false, None),
+            ("registry.example.com/library", false, None),
+            ("registry.example.com?x", false, None),
+            ("user:secret@registry.example.com", false, None),
+            ("registry example", false, None),
+        ] {
+            assert_eq!(base_url(host, plain_http).ok().as_ref().map(Url::as_str), want, "{host}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Blobs from a registry: whole or in part, and what a registry may leave out.
+
+use http::Method;
+use http::header;
+use skep_registry::Blob;
+use skep_registry::ByteRange;
+use skep_registry::Code;
+use skep_registry::Descriptor;
+use skep_registry::Digest;
+use skep_registry::Error;
+use skep_registry::OCTET_STREAM;
+use skep_registry::RepoName;
+use skep_registry::Result;
+
+use crate::auth::Scope;
+use crate::client::Client;
+use crate::client::answer::Answer;
+use crate::client::send::Request;
+use crate::endpoint::Endpoint;
+use crate::wire;
+
+pub(super) async fn get(client: &Client, repo: &RepoName, digest: &Digest, range: Option<ByteRange>) -> Result<Blob> {
+    if let Some(range) = range {
+        // A range of nothing cannot be written in a header.
+        range.of(u64::MAX)?;
+    }
+    let answer = request(client, repo, digest, range).await?;
+    let content_range = answer.text(&header::CONTENT_RANGE).and_then(wire::parse_content_range);
+    match (answer.status(), range) {
+        (206, Some(asked)) => {
+            let Some((came, size)) = content_range else {
+                return Err(wrong_range(digest, asked, answer.text(&header::CONTENT_RANGE)));
+            };
+            let size = match size {
+                Some(size) => size,
+                None => head(client, repo, digest).await?.size,
+            };
+            if asked.of(size)? != came || answer.length().is_some_and(|length| length != came.end - came.start) {
+                return Err(wrong_range(digest, asked, answer.text(&header::CONTENT_RANGE)));
+            }
+            let body = answer.into_body().exactly(came.end - came.start);
+            Ok(Blob { descriptor: describe(digest, size), range: came, body })
+        }
+        _ => {
+            let size = match answer.length() {
+                Some(size) => size,
+                None => head(client, repo, digest).await?.size,
+            };
+            if let Some(asked) = range {
+                asked.of(size)?;
+            }
+            let body = answer.into_body().verify(digest, Some(size));
+            Ok(Blob { descriptor: describe(digest, size), range: 0..size, body })
+        }
+    }
+}
+
+pub(super) async fn head(client: &Client, repo: &RepoName, digest: &Digest) -> Result<Descriptor> {
+    let url = client.url(&Endpoint::Blob(repo.clone(), digest.clone()));
+    let request = Request::new(Method::HEAD, url, Scope::pull(repo));
+    let answer = client.send(request).await?;
+    if answer.status() != 405 {
+        let answer = answer.expect(&[200], Code::BlobUnknown).await?;
+        if let Some(size) = answer.length() {
+            return Ok(describe(digest, size));
+        }
+    }
+    // A registry that does not say the length says it beside a part.
+    let answer = self::request(client, repo, digest, Some(ByteRange::Span(0, 1))).await?;
+    let content_range = answer.text(&header::CONTENT_RANGE).and_then(wire::parse_content_range);
+    let size = if answer.status() == 206 { content_range.and_then(|(_, size)| size) } else { answer.length() };
+    match size {
+        Some(size) => Ok(describe(digest, size)),
+        None => Err(Error::new(Code::Unsupported, format!("the registry does not say the size of {digest}"))),
+    }
+}
+
+pub(super) async fn delete(client: &Client, repo: &RepoName, digest: &Digest) -> Result<()> {
+    let url = client.url(&Endpoint::Blob(repo.clone(), digest.clone()));
+    let request = Request::new(Method::DELETE, url, Scope::delete(repo));
+    client.send(request).await?.expect(&[202, 200, 204], Code::BlobUnknown).await?;
+    Ok(())
+}
+
+async fn request(client: &Client, repo: &RepoName, digest: &Digest, range: Option<ByteRange>) -> Result<Answer> {
+    let url = client.url(&Endpoint::Blob(repo.clone(), digest.clone()));
+    // Bytes that were packed on the way are not the ones of the digest.
+    let mut request = Request::get(url, Scope::pull(repo)).alone().header(header::ACCEPT_ENCODING, "identity")?;
+    if let Some(range) = range {
+        request = request.header(header::RANGE, &range.to_string())?;
+    }
+    let statuses: &[u16] = if range.is_some() { &[200, 206] } else { &[200] };
+    client.send(request).await?.expect(statuses, Code::BlobUnknown).await
+}
+
+fn describe(digest: &Digest, size: u64) -> Descriptor {
+    Descriptor::new(OCTET_STREAM, digest.clone(), size)
+}
+
+fn wrong_range(digest: &Digest, asked: ByteRange, came: Option<&str>) -> Error {
+    let came = came.unwrap_or("no Content-Range");
+    Error::new(Code::RangeInvalid, format!("{digest}: asked for {asked}, got {came:?}"))
+}

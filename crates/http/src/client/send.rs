@@ -1,0 +1,264 @@
+//! Sending: the one place where requests leave, are authorized and follow redirects.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::HeaderName;
+use http::HeaderValue;
+use http::Method;
+use http::StatusCode;
+use http::header;
+use skep_registry::Body;
+use skep_registry::Code;
+use skep_registry::Error;
+use skep_registry::Result;
+use url::Url;
+
+use crate::auth::Scope;
+use crate::auth::is_inside;
+use crate::body::held;
+use crate::client::Client;
+use crate::client::answer::Answer;
+use crate::wire;
+
+/// A request before it is sent.
+#[derive(Debug)]
+pub(crate) struct Request {
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    payload: Payload,
+    /// What a token must be good for.
+    scope: Scope,
+    /// Over a connection of its own, for much data.
+    alone: bool,
+}
+
+/// What a request carries.
+#[derive(Debug)]
+enum Payload {
+    /// Bytes that can be sent again.
+    Bytes(Bytes),
+    /// A stream that can be sent once.
+    Stream(Option<Body>),
+}
+
+impl Request {
+    /// A request without a body.
+    pub(crate) fn new(method: Method, url: Url, scope: Scope) -> Self {
+        Self { method, url, headers: HeaderMap::new(), payload: Payload::Bytes(Bytes::new()), scope, alone: false }
+    }
+
+    pub(crate) fn get(url: Url, scope: Scope) -> Self {
+        Self::new(Method::GET, url, scope)
+    }
+
+    /// Adds a header, made of text that can stand in one.
+    pub(crate) fn header(mut self, name: HeaderName, value: &str) -> Result<Self> {
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| Error::new(Code::Unsupported, format!("{value:?} cannot stand in the header {name}")))?;
+        self.headers.insert(name, value);
+        Ok(self)
+    }
+
+    /// Carries bytes.
+    pub(crate) fn bytes(mut self, bytes: Bytes) -> Self {
+        self.payload = Payload::Bytes(bytes);
+        self
+    }
+
+    /// Carries a stream. It can be sent once only, so the registry should have challenged an earlier request.
+    pub(crate) fn stream(mut self, body: Body) -> Self {
+        if let Some(len) = body.len() {
+            self.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
+        }
+        self.payload = Payload::Stream(Some(held(body)));
+        self
+    }
+
+    /// Is sent, and answered, over a connection of its own.
+    pub(crate) fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
+    fn can_be_repeated(&self) -> bool {
+        matches!(self.payload, Payload::Bytes(_))
+    }
+
+    fn body(&mut self) -> Option<reqwest::Body> {
+        match &mut self.payload {
+            Payload::Bytes(bytes) if bytes.is_empty() && matches!(self.method.as_str(), "GET" | "HEAD") => None,
+            Payload::Bytes(bytes) => Some(bytes.clone().into()),
+            Payload::Stream(body) => body.take().map(reqwest::Body::wrap_stream),
+        }
+    }
+}
+
+impl Client {
+    /// Sends a request, with what the registry wants to know of the client, and follows where it leads.
+    ///
+    /// The answer may be of any status. Credentials are sent to the registry's own origin only.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is no answer; `Unauthorized` when no token is to be had; `Unsupported` when the
+    /// registry leads to where a client should not go; what the body of the request yields.
+    pub(crate) async fn send(&self, mut request: Request) -> Result<Answer> {
+        let mut authorization = self.inner.auth.authorize(&request.scope).await?;
+        let mut url = request.url.clone();
+        let (mut hops, mut challenges) = (0, 0);
+        loop {
+            let is_own = same_origin(&self.inner.base, &url);
+            let header = authorization.header.as_ref().filter(|_| is_own);
+            let response = self.send_once(&mut request, &url, header).await?;
+            let status = response.status();
+            if status == StatusCode::UNAUTHORIZED && is_own && challenges < MAX_CHALLENGES {
+                challenges += 1;
+                let next = self.inner.auth.respond(response.headers(), &request.scope, &authorization).await?;
+                if let Some(next) = next
+                    && request.can_be_repeated()
+                {
+                    authorization = next;
+                    continue;
+                }
+            } else if let Some(target) = self.redirection(&request, &url, &response)? {
+                hops += 1;
+                if hops > MAX_HOPS {
+                    let message = format!("{} {} leads in circles", request.method, place(&request.url));
+                    return Err(Error::new(Code::Unsupported, message));
+                }
+                url = target;
+                continue;
+            }
+            return Ok(Answer::new(request.method, response, self.inner.read_timeout));
+        }
+    }
+
+    async fn send_once(
+        &self,
+        request: &mut Request,
+        url: &Url,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<reqwest::Response> {
+        let http = if request.alone { &self.inner.http1 } else { &self.inner.http };
+        let mut sent = reqwest::Request::new(request.method.clone(), url.clone());
+        *sent.headers_mut() = request.headers.clone();
+        if let Some(value) = authorization {
+            sent.headers_mut().insert(header::AUTHORIZATION, value.clone());
+        }
+        let is_stream = matches!(request.payload, Payload::Stream(_));
+        *sent.body_mut() = request.body();
+        let answer = http.execute(sent);
+        let answer = if is_stream {
+            answer.await
+        } else {
+            tokio::time::timeout(self.inner.read_timeout, answer).await.map_err(|_| {
+                let (place, wait) = (place(url), self.inner.read_timeout);
+                Error::new(Code::Unavailable, format!("{} {place}: no answer within {wait:?}", request.method))
+            })?
+        };
+        let answer = answer.map_err(|error| transport_error(request.method.as_str(), url, error));
+        let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+        tracing::debug!(method = request.method.as_str(), url = place(url), status, "sent");
+        answer
+    }
+
+    /// Where a response leads, if the request can go there.
+    fn redirection(&self, request: &Request, from: &Url, response: &reqwest::Response) -> Result<Option<Url>> {
+        let reads = matches!(request.method.as_str(), "GET" | "HEAD");
+        let follows = match response.status().as_u16() {
+            301..=303 => reads,
+            // The same request again, whatever it is (RFC 9110, 15.4.8 and 15.4.9).
+            307 | 308 => reads || request.can_be_repeated(),
+            _ => false,
+        };
+        let Some(location) = wire::text(response.headers(), &header::LOCATION).filter(|_| follows) else {
+            return Ok(None);
+        };
+        self.resolve(from, location).map(Some)
+    }
+
+    /// The URL that a registry names in a header, if it is one to go to.
+    ///
+    /// # Errors
+    /// `Unsupported` when it leads from TLS to without, or from outside to an address of an inner network.
+    pub(crate) fn resolve(&self, from: &Url, location: &str) -> Result<Url> {
+        let refuse = |why: &str| Err(Error::new(Code::Unsupported, format!("{} leads to {why}", place(from))));
+        let Ok(target) = from.join(location) else { return refuse("a malformed URL") };
+        match (from.scheme(), target.scheme()) {
+            (_, "https") | ("http", "http") => {}
+            _ => return refuse(&format!("{}, which is not reached by https", place(&target))),
+        }
+        if is_inside(&target) && !is_inside(&self.inner.base) && !same_origin(&self.inner.base, &target) {
+            return refuse(&format!("{}, an address of an inner network", place(&target)));
+        }
+        Ok(target)
+    }
+}
+
+/// Tells whether two URLs have scheme, host and port in common, said or implied.
+pub(crate) fn same_origin(one: &Url, other: &Url) -> bool {
+    one.origin() == other.origin()
+}
+
+/// A URL for people: without its query, which may be signed, and without the user it may name.
+pub(crate) fn place(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}
+
+/// The error of a request that got no answer. If its own body broke off, that is the error.
+pub(crate) fn transport_error(method: &str, url: &Url, error: reqwest::Error) -> Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(one) = cause {
+        if let Some(own) = one.downcast_ref::<Error>() {
+            return Error::new(own.code().clone(), own.message().to_owned());
+        }
+        cause = one.source();
+    }
+    // The URL of the error would have its query.
+    Error::new(Code::Unavailable, format!("{method} {}", place(url))).with_source(error.without_url())
+}
+
+/// As browsers have it, and the fetch standard is below it.
+const MAX_HOPS: usize = 10;
+/// One for a token that was held, one for a scope that the registry wants, and one for good measure.
+const MAX_CHALLENGES: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::ClientOptions;
+
+    #[test]
+    fn registries_lead_only_to_where_a_client_should_go() {
+        for (base, location, want) in [
+            ("https://r.example.com", "/v2/x?a=b", Some("https://r.example.com/v2/x?a=b")),
+            ("https://r.example.com", "x", Some("https://r.example.com/v2/x")),
+            ("https://r.example.com", "https://cdn.example.com/x?sig=y", Some("https://cdn.example.com/x?sig=y")),
+            ("https://r.example.com", "//cdn.example.com/x", Some("https://cdn.example.com/x")),
+            ("https://r.example.com", "http://r.example.com/x", None),
+            ("https://r.example.com", "ftp://r.example.com/x", None),
+            ("https://r.example.com", "https://169.254.169.254/latest", None),
+            ("https://r.example.com", "https://localhost/x", None),
+            ("http://r.example.com", "http://cdn.example.com/x", Some("http://cdn.example.com/x")),
+            ("http://10.0.0.1:5000", "http://10.0.0.2/x", Some("http://10.0.0.2/x")),
+        ] {
+            let client = Client::new(base, ClientOptions::default()).unwrap();
+            let from = client.inner.base.join("/v2/").unwrap();
+            let got = client.resolve(&from, location).ok();
+            assert_eq!(got.as_ref().map(Url::as_str), want, "{base} {location}");
+        }
+    }
+
+    #[test]
+    fn origins_are_the_same_with_their_default_port() {
+        for (one, other, want) in [
+            ("https://a.b/x", "https://a.b:443/y?z", true),
+            ("http://a.b", "http://A.B:80", true),
+            ("https://a.b", "http://a.b", false),
+            ("https://a.b", "https://a.b:8443", false),
+            ("https://a.b", "https://c.a.b", false),
+        ] {
+            assert_eq!(same_origin(&one.parse().unwrap(), &other.parse().unwrap()), want, "{one} {other}");
+        }
+    }
+}

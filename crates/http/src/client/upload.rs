@@ -1,0 +1,222 @@
+//! Uploads to a registry: in one go, in chunks, taken up again, or mounted.
+
+use async_trait::async_trait;
+use http::Method;
+use http::header;
+use skep_registry::Algorithm;
+use skep_registry::Body;
+use skep_registry::Code;
+use skep_registry::Descriptor;
+use skep_registry::Digest;
+use skep_registry::Error;
+use skep_registry::Mount;
+use skep_registry::OCTET_STREAM;
+use skep_registry::RepoName;
+use skep_registry::Result;
+use skep_registry::Upload;
+use url::Url;
+
+use crate::auth::Scope;
+use crate::client::Client;
+use crate::client::answer::Answer;
+use crate::client::send::Request;
+use crate::client::send::place;
+use crate::client::send::same_origin;
+use crate::endpoint::Endpoint;
+use crate::wire;
+
+/// Stores a blob with POST and PUT. The single POST would save a round trip, and many registries get it wrong.
+pub(super) async fn put(client: &Client, repo: &RepoName, descriptor: &Descriptor, body: Body) -> Result<()> {
+    if let Some(len) = body.len()
+        && len != descriptor.size
+    {
+        let message = format!("{}: expected {} bytes, got {len}", descriptor.digest, descriptor.size);
+        return Err(Error::new(Code::SizeInvalid, message));
+    }
+    let upload = HttpUpload::begin(client, repo, descriptor.digest.algorithm()).await?;
+    let stored = upload.finish(&descriptor.digest, Some(body.exactly(descriptor.size))).await;
+    if let Err(error) = &stored
+        && *error.code() != Code::Unavailable
+    {
+        upload.abandon().await;
+    }
+    stored
+}
+
+pub(super) async fn mount(client: &Client, repo: &RepoName, digest: &Digest, from: Option<&RepoName>) -> Result<Mount> {
+    let mut url = client.url(&Endpoint::Uploads(repo.clone()));
+    url.query_pairs_mut().append_pair("mount", digest.as_str());
+    if let Some(from) = from {
+        url.query_pairs_mut().append_pair("from", from.as_str());
+    }
+    let scope = match from {
+        Some(from) if from != repo => Scope::mount(repo, from),
+        _ => Scope::push(repo),
+    };
+    let answer = client.send(Request::new(Method::POST, url, scope)).await?;
+    let answer = answer.expect(&[201, 202], Code::BlobUnknown).await?;
+    Ok(match answer.status() {
+        201 => Mount::Mounted,
+        _ => Mount::Upload(Box::new(HttpUpload::of(client, repo, &answer)?)),
+    })
+}
+
+/// A session at a registry, named by the URL that the registry gave it.
+#[derive(Debug)]
+pub(super) struct HttpUpload {
+    client: Client,
+    repo: RepoName,
+    url: Url,
+    offset: u64,
+    min_chunk: u64,
+}
+
+impl HttpUpload {
+    pub(super) async fn begin(client: &Client, repo: &RepoName, algorithm: Algorithm) -> Result<Self> {
+        let mut url = client.url(&Endpoint::Uploads(repo.clone()));
+        if algorithm != Algorithm::Sha256 {
+            url.query_pairs_mut().append_pair("digest-algorithm", algorithm.as_str());
+        }
+        let answer = client.send(Request::new(Method::POST, url, Scope::push(repo))).await?;
+        let answer = answer.expect(&[202], Code::NameUnknown).await?;
+        Self::of(client, repo, &answer)
+    }
+
+    pub(super) async fn resume(client: &Client, repo: &RepoName, id: &str) -> Result<Self> {
+        let unknown = || Error::new(Code::BlobUploadUnknown, format!("{id:?}"));
+        let url = Url::parse(id).map_err(|error| unknown().with_source(error))?;
+        // Whoever names a session may not be the one who began it: through a server over this client for instance.
+        // The client goes with its credentials only where sessions of this repository are.
+        let uploads = Endpoint::Uploads(repo.clone()).to_string();
+        let is_foreign = url.path().starts_with("/v2/") && !url.path().starts_with(&uploads);
+        if !same_origin(&url, &client.inner.base) || is_foreign {
+            return Err(unknown());
+        }
+        let answer = client.send(Request::get(url.clone(), Scope::push(repo))).await?;
+        let answer = answer.expect(&[204], Code::BlobUploadUnknown).await?;
+        let mut upload = Self { client: client.clone(), repo: repo.clone(), url, offset: 0, min_chunk: 0 };
+        upload.offset = acknowledged(&answer)
+            .ok_or_else(|| Error::new(Code::Unsupported, format!("{}: no Range of bytes", place(&upload.url))))?;
+        upload.follow(&answer)?;
+        Ok(upload)
+    }
+
+    /// The session that an answer is about, which has no bytes yet.
+    fn of(client: &Client, repo: &RepoName, answer: &Answer) -> Result<Self> {
+        let url = answer.url().clone();
+        let mut upload = Self { client: client.clone(), repo: repo.clone(), url, offset: 0, min_chunk: 0 };
+        if !upload.follow(answer)? {
+            let message = format!("{}: no Location of an upload", place(answer.url()));
+            return Err(Error::new(Code::Unsupported, message));
+        }
+        Ok(upload)
+    }
+
+    /// Goes where the next request of the session belongs; tells whether the answer named such a place.
+    ///
+    /// spec: "Each consecutive chunk upload SHOULD use the <blob-push-location> provided in the response".
+    fn follow(&mut self, answer: &Answer) -> Result<bool> {
+        if let Some(min) = answer.text(&wire::CHUNK_MIN_LENGTH).and_then(wire::number) {
+            self.min_chunk = min;
+        }
+        let Some(location) = answer.text(&header::LOCATION) else { return Ok(false) };
+        self.url = self.client.resolve(answer.url(), location)?;
+        Ok(true)
+    }
+
+    /// Ends the session with all bytes, or with those that it has.
+    async fn finish(&self, digest: &Digest, body: Option<Body>) -> Result<()> {
+        let mut url = self.url.clone();
+        // The query that is there may be a part of the session's name.
+        url.query_pairs_mut().append_pair("digest", digest.as_str());
+        let mut request = Request::new(Method::PUT, url, Scope::push(&self.repo));
+        if let Some(body) = body {
+            request = request.header(header::CONTENT_TYPE, OCTET_STREAM)?.alone().stream(body);
+        }
+        let answer = self.client.send(request).await?.expect(&[201, 200, 204], Code::BlobUploadUnknown).await?;
+        match answer.digest() {
+            Some(stored) if stored.algorithm() == digest.algorithm() && stored != *digest => {
+                Err(Error::new(Code::DigestInvalid, format!("expected {digest}, the registry stored {stored}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Frees what the session holds, if the registry lets us.
+    ///
+    /// spec, "Cancel a blob upload": "Clients SHOULD ignore any failures."
+    async fn abandon(&self) {
+        let request = Request::new(Method::DELETE, self.url.clone(), Scope::push(&self.repo));
+        if let Err(error) = self.client.send(request).await {
+            tracing::debug!(%error, "upload not cancelled");
+        }
+    }
+}
+
+#[async_trait]
+impl Upload for HttpUpload {
+    fn id(&self) -> &str {
+        self.url.as_str()
+    }
+
+    fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    fn min_chunk(&self) -> u64 {
+        self.min_chunk
+    }
+
+    async fn append(&mut self, body: Body) -> Result<()> {
+        if body.is_empty() {
+            return Ok(());
+        }
+        let len = body.len();
+        let mut request = Request::new(Method::PATCH, self.url.clone(), Scope::push(&self.repo))
+            .header(header::CONTENT_TYPE, OCTET_STREAM)?
+            .alone();
+        // A stream that does not know its length goes to where the session stands.
+        if let Some(len) = len {
+            let range = self.offset..self.offset + len;
+            request = request.header(header::CONTENT_RANGE, &wire::chunk_range(&range))?;
+        }
+        let answer = self.client.send(request.stream(body)).await?;
+        let answer = answer.expect(&[202, 201, 204], Code::BlobUploadUnknown).await?;
+        self.follow(&answer)?;
+        let want = len.map(|len| self.offset + len);
+        match (acknowledged(&answer), want) {
+            // `0-0` after a chunk of one byte means one byte.
+            (Some(0) | None, Some(want)) if want <= 1 => self.offset = want,
+            (None, Some(want)) => self.offset = want,
+            (Some(got), want) => {
+                self.offset = got;
+                if let Some(want) = want
+                    && want != got
+                {
+                    let message = format!("the upload should have {want} bytes, the registry says it has {got}");
+                    return Err(Error::new(Code::RangeInvalid, message));
+                }
+            }
+            (None, None) => {
+                return Err(Error::new(Code::Unsupported, format!("{}: no Range of bytes", place(&self.url))));
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit(self: Box<Self>, digest: &Digest) -> Result<Descriptor> {
+        self.finish(digest, None).await?;
+        Ok(Descriptor::new(OCTET_STREAM, digest.clone(), self.offset))
+    }
+
+    async fn cancel(self: Box<Self>) -> Result<()> {
+        self.abandon().await;
+        Ok(())
+    }
+}
+
+/// Bytes that the registry says it has.
+fn acknowledged(answer: &Answer) -> Option<u64> {
+    let exact = answer.text(&wire::UPLOAD_OFFSET).and_then(wire::number);
+    exact.or_else(|| answer.text(&header::RANGE).and_then(wire::parse_upload_range))
+}

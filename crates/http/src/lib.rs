@@ -1,0 +1,61 @@
+//! An OCI registry over HTTP: a client and a server, each a registry on one side.
+//!
+//! [`Client`] is a [`Registry`](skep_registry::Registry) that lives on the other side of HTTP. [`Server`]
+//! is a tower service that offers any registry over HTTP, that of another client for instance: then it is
+//! a proxy.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use skep_http::Client;
+//! use skep_http::ClientOptions;
+//! use skep_http::Server;
+//! use skep_registry::Memory;
+//! use skep_registry::RegistryExt;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! let host = listener.local_addr()?.to_string();
+//! let server = Server::new(Arc::new(Memory::default()));
+//! tokio::spawn(skep_http::serve(listener, server, std::future::pending()));
+//!
+//! let client = Client::new(&host, ClientOptions::default())?;
+//! let repo = "library/greetings".parse()?;
+//! let blob = client.write_blob(&repo, "hello".into()).await?;
+//! assert_eq!(client.read_blob(&repo, &blob.digest, 1 << 20).await?, "hello");
+//! # Ok(())
+//! # }
+//! ```
+
+#[cfg(feature = "client")]
+mod auth;
+#[cfg(any(feature = "client", feature = "server"))]
+mod body;
+#[cfg(feature = "client")]
+mod client;
+#[cfg(any(feature = "client", feature = "server"))]
+mod endpoint;
+#[cfg(feature = "server")]
+mod server;
+#[cfg(any(feature = "client", feature = "server"))]
+mod wire;
+
+#[cfg(feature = "client")]
+pub use auth::Credential;
+#[cfg(feature = "client")]
+pub use auth::Credentials;
+#[cfg(feature = "client")]
+pub use auth::DockerConfig;
+#[cfg(feature = "client")]
+pub use client::Client;
+#[cfg(feature = "client")]
+pub use client::ClientOptions;
+#[cfg(feature = "server")]
+pub use server::ResponseBody;
+#[cfg(feature = "server")]
+pub use server::Server;
+#[cfg(feature = "server")]
+pub use server::ServerOptions;
+#[cfg(feature = "server")]
+pub use server::serve;
