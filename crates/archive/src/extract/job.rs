@@ -1,0 +1,72 @@
+//! What the feeder gives to the writers.
+
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::decode::Unit;
+
+/// Something a writer does, with the stored bytes for it.
+pub(super) enum Job {
+    /// Small files: their positions in the plan.
+    Files(Range<usize>, Pieces),
+    /// A small unit of a large file.
+    Unit(Arc<Target>, Unit, Pieces),
+    /// A large unit, whose stored bytes come one after the other.
+    Stream(Arc<Target>, Unit, mpsc::Receiver<Bytes>),
+}
+
+/// A file that is written in units, by several writers at the same time.
+pub(super) struct Target {
+    /// Positions in the plan: the file, and others with the same content.
+    pub(super) files: Range<usize>,
+    /// The open file and its name in staging, once the first writer came.
+    pub(super) open: Mutex<Option<Made>>,
+    /// Units that are not written yet.
+    pub(super) left: AtomicU64,
+}
+
+impl Target {
+    pub(super) fn new(files: Range<usize>, units: u64) -> Self {
+        Self { files, open: Mutex::new(None), left: AtomicU64::new(units) }
+    }
+}
+
+/// A file that was made, and the name under which it waits if that is not its own.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    pub(super) fd: Arc<OwnedFd>,
+    pub(super) waits_as: Option<String>,
+}
+
+/// A part of the data, in the pieces in which it came.
+#[derive(Clone)]
+pub(super) struct Pieces {
+    /// Where in the data it begins.
+    pub(super) start: u64,
+    pub(super) parts: Vec<Bytes>,
+}
+
+impl Pieces {
+    /// The bytes of a range of the data; joined in a buffer if they came in several pieces.
+    pub(super) fn get<'a>(&'a self, range: &Range<u64>, joined: &'a mut Vec<u8>) -> &'a [u8] {
+        let mut at = self.start;
+        joined.clear();
+        for part in &self.parts {
+            let end = at + part.len() as u64;
+            let within = |position: u64| (position.clamp(at, end) - at) as usize;
+            let piece = &part[within(range.start)..within(range.end)];
+            if range.start >= at && range.end <= end {
+                return piece;
+            }
+            joined.extend_from_slice(piece);
+            at = end;
+        }
+        joined
+    }
+}

@@ -1,0 +1,63 @@
+//! Directories as two blobs, read back one file at a time: an index, and data by range.
+//!
+//! [`build`] makes an archive of a directory, [`push`] sends what a registry lacks of it. [`Archive`] opens one
+//! with a single request, looks up and lists by path, and reads a file, a part of it, or many with one request
+//! each. Content is verified by the index, the index by the manifest. [`Archive::extract`] brings a tree back
+//! as it was, and writes nowhere but below the directory it is given.
+//!
+//! The format is the one of meigma/blob, version 1; what is added (chunks, symbolic links, directories) is
+//! skipped by readers that do not know it. `docs/format.md` has every byte.
+
+mod archive;
+mod beneath;
+mod build;
+mod decode;
+mod error;
+mod extract;
+mod flat;
+mod format;
+mod limits;
+mod manifest;
+mod path;
+mod progress;
+mod push;
+mod read;
+mod source;
+
+pub use archive::Archive;
+pub use archive::Stats;
+pub use build::BuildOptions;
+pub use build::Built;
+pub use build::Compression;
+pub use build::Omitted;
+pub use build::Reason;
+pub use build::Summary;
+pub use build::build;
+pub use error::Error;
+pub use error::Result;
+pub use extract::ExtractOptions;
+pub use extract::Extracted;
+pub use format::ARTIFACT_TYPE;
+pub use format::Chunks;
+pub use format::Codec;
+pub use format::DATA_TYPE;
+pub use format::Directory;
+pub use format::Entry;
+pub use format::INDEX_TYPE;
+pub use format::Index;
+pub use format::Node;
+pub use format::Symlink;
+pub use format::write_index;
+pub use limits::Limits;
+pub use manifest::ArchiveManifest;
+pub use manifest::CREATED;
+pub use path::normalize;
+pub use progress::Cancel;
+pub use progress::Progress;
+pub use push::PushOptions;
+pub use push::Pushed;
+pub use push::manifest_of;
+pub use push::push;
+pub use source::BlobSource;
+pub use source::FileSource;
+pub use source::Source;

@@ -1,0 +1,163 @@
+//! Pushing: what a registry does not have yet, and the manifest last.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future;
+use jiff::Timestamp;
+use skep_registry::Annotations;
+use skep_registry::Body;
+use skep_registry::Descriptor;
+use skep_registry::Manifest;
+use skep_registry::ManifestRef;
+use skep_registry::PutManifest;
+use skep_registry::Registry;
+use skep_registry::RegistryExt;
+use skep_registry::RepoName;
+use skep_registry::Tag;
+
+use crate::build::Built;
+use crate::error::Result;
+use crate::manifest::ArchiveManifest;
+use crate::manifest::CREATED;
+use crate::manifest::EMPTY_CONFIG;
+use crate::manifest::empty_config;
+
+/// How to push an archive.
+#[derive(Clone, Default)]
+pub struct PushOptions {
+    /// Tags to point to the archive; none stores it under its digest only.
+    pub tags: Vec<Tag>,
+    /// Annotations of the manifest.
+    ///
+    /// `org.opencontainers.image.created` is added when it is missing: [`epoch`](Self::epoch) if that is
+    /// set, else the newest time of modification in the tree. So the same tree is the same manifest.
+    pub annotations: Annotations,
+    /// When the archive is said to be made, in seconds since the epoch: `SOURCE_DATE_EPOCH`, usually.
+    pub epoch: Option<i64>,
+    /// Refuse to move tags that point to another manifest.
+    pub if_absent: bool,
+    /// Called with the number of bytes of each part of a blob that is sent.
+    pub sent: Option<Arc<dyn Fn(u64) + Send + Sync>>,
+}
+
+impl fmt::Debug for PushOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PushOptions")
+            .field("tags", &self.tags)
+            .field("annotations", &self.annotations)
+            .field("epoch", &self.epoch)
+            .field("if_absent", &self.if_absent)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came of a push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pushed {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Whether the manifest had to be sent; if not, nothing was.
+    pub manifest_sent: bool,
+    /// Blobs that were sent, of three.
+    pub blobs_sent: u64,
+    /// Bytes of those.
+    pub bytes_sent: u64,
+    /// Blobs that the registry had.
+    pub blobs_there: u64,
+    /// Bytes of those.
+    pub bytes_there: u64,
+}
+
+/// The manifest of an archive that was built.
+///
+/// # Errors
+/// `InvalidManifest` when [`PushOptions::epoch`] is no time of the calendar.
+pub fn manifest_of(built: &Built, options: &PushOptions) -> Result<Manifest> {
+    let mut annotations = options.annotations.clone();
+    if !annotations.contains_key(CREATED) {
+        let seconds = options.epoch.unwrap_or_else(|| built.newest_ns().unwrap_or(0).div_euclid(1_000_000_000));
+        let created = Timestamp::from_second(seconds)
+            .map_err(|error| crate::Error::InvalidManifest { why: format!("{seconds} seconds: {error}") })?;
+        annotations.insert(CREATED.to_owned(), created.to_string());
+    }
+    Ok(ArchiveManifest::write(built.index_descriptor(), built.data_descriptor(), annotations))
+}
+
+/// Pushes an archive that was built.
+///
+/// When all tags point to the same manifest already, nothing is sent. Otherwise each blob is asked for and
+/// sent when it is missing, all at the same time, then the manifest: nothing is visible before it is whole.
+///
+/// # Errors
+/// `Registry`; its `PreconditionFailed` when a tag points elsewhere and [`PushOptions::if_absent`] is set.
+///
+/// # Cancel safety
+/// When the future is dropped, some blobs may be there; the manifest is or is not.
+pub async fn push(registry: &dyn Registry, repo: &RepoName, built: &Built, options: &PushOptions) -> Result<Pushed> {
+    let manifest = manifest_of(built, options)?;
+    let config = empty_config();
+    let blobs = [&config, built.index_descriptor(), built.data_descriptor()];
+    let mut pushed = Pushed {
+        manifest: manifest.clone(),
+        manifest_sent: false,
+        blobs_sent: 0,
+        bytes_sent: 0,
+        blobs_there: 3,
+        bytes_there: blobs.iter().map(|blob| blob.size).sum(),
+    };
+    if is_there(registry, repo, &manifest, &options.tags).await? {
+        return Ok(pushed);
+    }
+    let bodies: [&(dyn Fn() -> Body + Sync); 3] =
+        [&|| Bytes::from_static(EMPTY_CONFIG).into(), &|| built.index().clone().into(), &|| built.data()];
+    let sending = blobs.into_iter().zip(bodies).map(|(blob, body)| send(registry, repo, blob, body, options));
+    for (blob, sent) in blobs.into_iter().zip(future::try_join_all(sending).await?) {
+        if sent {
+            pushed.blobs_sent += 1;
+            pushed.bytes_sent += blob.size;
+            pushed.blobs_there -= 1;
+            pushed.bytes_there -= blob.size;
+        }
+    }
+    let options = PutManifest { tags: options.tags.clone(), if_absent: options.if_absent };
+    registry.put_manifest(repo, &manifest, options).await?;
+    Ok(Pushed { manifest_sent: true, ..pushed })
+}
+
+/// Tells whether all tags point to a manifest, or it is there if there are no tags.
+async fn is_there(registry: &dyn Registry, repo: &RepoName, manifest: &Manifest, tags: &[Tag]) -> Result<bool> {
+    let references: Vec<ManifestRef> = match tags {
+        [] => vec![manifest.digest().clone().into()],
+        tags => tags.iter().cloned().map(ManifestRef::from).collect(),
+    };
+    let heads = references.iter().map(|reference| async move {
+        match registry.head_manifest(repo, reference).await {
+            Ok(found) => Ok(found.digest == *manifest.digest()),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    });
+    Ok(future::try_join_all(heads).await?.into_iter().all(|same| same))
+}
+
+/// Sends a blob unless it is there; tells whether it was sent.
+async fn send(
+    registry: &dyn Registry,
+    repo: &RepoName,
+    blob: &Descriptor,
+    body: &(dyn Fn() -> Body + Sync),
+    options: &PushOptions,
+) -> Result<bool> {
+    if registry.has_blob(repo, &blob.digest).await? {
+        return Ok(false);
+    }
+    let body = match options.sent.clone() {
+        Some(sent) => body().inspect(move |len| sent(len as u64)),
+        None => body(),
+    };
+    registry.put_blob(repo, blob, body).await?;
+    Ok(true)
+}

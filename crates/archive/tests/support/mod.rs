@@ -1,0 +1,246 @@
+//! What the tests share: trees to archive, archives in memory, and a registry that counts.
+#![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rustix::fs::AtFlags;
+use rustix::fs::CWD;
+use rustix::fs::Timespec;
+use rustix::fs::Timestamps;
+use skep_archive::Archive;
+use skep_archive::BuildOptions;
+use skep_archive::Built;
+use skep_archive::Limits;
+use skep_registry::Blob;
+use skep_registry::Body;
+use skep_registry::ByteRange;
+use skep_registry::Descriptor;
+use skep_registry::Digest;
+use skep_registry::Listing;
+use skep_registry::Manifest;
+use skep_registry::ManifestRef;
+use skep_registry::Memory;
+use skep_registry::Mount;
+use skep_registry::Page;
+use skep_registry::PutManifest;
+use skep_registry::ReferrerQuery;
+use skep_registry::Registry;
+use skep_registry::RepoName;
+use skep_registry::Result;
+use skep_registry::Tag;
+use skep_registry::Upload;
+use skep_registry::UploadOptions;
+use url::Url;
+
+/// Bytes that do not compress.
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let next = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..len).map(next).collect()
+}
+
+/// Text that compresses well.
+pub(crate) fn text(len: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    for line in 0.. {
+        text.extend_from_slice(format!("line {line} of a text that goes on and on\n").as_bytes());
+        if text.len() >= len {
+            break;
+        }
+    }
+    text.truncate(len);
+    text
+}
+
+pub(crate) fn write(root: &Path, path: &str, content: impl AsRef<[u8]>) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+pub(crate) fn link(root: &Path, path: &str, target: &str) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(target, path).unwrap();
+}
+
+pub(crate) fn chmod(root: &Path, path: &str, mode: u32) {
+    fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+}
+
+pub(crate) fn touch(root: &Path, path: &str, mtime_ns: i64) {
+    let (tv_sec, tv_nsec) = (mtime_ns.div_euclid(1_000_000_000), mtime_ns.rem_euclid(1_000_000_000));
+    let time = Timespec { tv_sec, tv_nsec };
+    let times = Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(CWD, root.join(path), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+}
+
+/// A tree with everything that an archive carries.
+pub(crate) fn nasty_tree(root: &Path) {
+    // Names that sort around the slash.
+    for path in ["a/x", "a-b/y", "a.txt", "a/b/c", "a b", "a!/z", "z"] {
+        write(root, path, path);
+    }
+    write(root, "empty", "");
+    write(root, "deep/1/2/3/4/5/6/7/8/file", text(5000));
+    write(root, "é/ü\u{1f41d}.txt", "unicode");
+    write(root, "back\\slash\nnewline", "odd");
+    write(root, "same/one", text(3000));
+    write(root, "same/two", text(3000));
+    write(root, "same/three", text(3000));
+    write(root, "large/text", text(3_500_000));
+    write(root, "large/noise", noise(3_300_001, 1));
+    write(root, "large/text.copy", text(3_500_000));
+    write(root, "large/exactly", text(1 << 20));
+    write(root, "large/one-more", text((1 << 20) + 1));
+    write(root, "photo.JPG", text(2000));
+    write(root, "noise", noise(100_000, 2));
+    fs::create_dir_all(root.join("void/in/side")).unwrap();
+    link(root, "links/absolute", "/etc/passwd");
+    link(root, "links/dangling", "nowhere/at/all");
+    link(root, "links/dir", "../a");
+    link(root, "links/file", "../a/b/c");
+    link(root, "links/loop", "loop");
+    link(root, "links/out", "../../outside");
+    for (path, mode) in [("a.txt", 0), ("z", 0o777), ("a/x", 0o4755), ("large/text", 0o600), ("void", 0o1777)] {
+        chmod(root, path, mode);
+    }
+    touch(root, "z", -1_500_000_001);
+    touch(root, "a.txt", 1);
+    touch(root, "links/dangling", 1_234_567_890_123_456_789);
+    touch(root, "void/in", -1);
+    chmod(root, "void/in/side", 0);
+    chmod(root, "deep/1", 0o555);
+    touch(root, "a", 1_000_000_000_000_000_000);
+}
+
+/// What a tree looks like, in words: kind, permissions, time and content of each path.
+pub(crate) fn describe(root: &Path) -> BTreeMap<String, String> {
+    let mut seen = BTreeMap::new();
+    describe_below(root, "", &mut seen);
+    seen
+}
+
+fn describe_below(root: &Path, dir: &str, seen: &mut BTreeMap<String, String>) {
+    for item in fs::read_dir(root.join(dir)).unwrap() {
+        let name = item.unwrap().file_name().into_string().unwrap();
+        let path = if dir.is_empty() { name } else { format!("{dir}/{name}") };
+        let on_disk = root.join(&path);
+        let stat = fs::symlink_metadata(&on_disk).unwrap();
+        let mtime = stat.mtime() * 1_000_000_000 + stat.mtime_nsec();
+        let mode = stat.mode() & 0o777;
+        let what = if stat.is_dir() {
+            describe_below(root, &path, seen);
+            format!("directory {mode:o} {mtime}")
+        } else if stat.is_symlink() {
+            format!("link to {} {mtime}", fs::read_link(&on_disk).unwrap().display())
+        } else {
+            let content = fs::read(&on_disk).unwrap();
+            format!("file {mode:o} {mtime} {} {}", content.len(), Digest::sha256(&content))
+        };
+        seen.insert(path, what);
+    }
+}
+
+pub(crate) fn build(dir: &Path, options: &BuildOptions) -> Built {
+    skep_archive::build(dir, options, &|_| {}).unwrap()
+}
+
+pub(crate) fn open(built: &Built) -> Archive {
+    Archive::new(built.index().clone(), Arc::new(built.source()), Limits::default()).unwrap()
+}
+
+pub(crate) async fn data(built: &Built) -> Bytes {
+    built.data().bytes(1 << 30).await.unwrap()
+}
+
+/// A registry that writes down what it is asked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counting {
+    pub(crate) inner: Memory,
+    pub(crate) calls: Arc<Mutex<Vec<String>>>,
+    /// Answer ranges with the whole blob.
+    pub(crate) ignores_ranges: bool,
+}
+
+impl Counting {
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.calls.lock().unwrap())
+    }
+
+    fn note(&self, call: impl Into<String>) {
+        self.calls.lock().unwrap().push(call.into());
+    }
+}
+
+#[async_trait]
+impl Registry for Counting {
+    async fn get_blob(&self, repo: &RepoName, digest: &Digest, range: Option<ByteRange>) -> Result<Blob> {
+        self.note(range.map_or("get blob".to_owned(), |range| format!("get blob {range}")));
+        self.inner.get_blob(repo, digest, range.filter(|_| !self.ignores_ranges)).await
+    }
+    async fn head_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Descriptor> {
+        self.note("head blob");
+        self.inner.head_blob(repo, digest).await
+    }
+    async fn locate_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Option<Url>> {
+        self.note("locate blob");
+        self.inner.locate_blob(repo, digest).await
+    }
+    async fn get_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Manifest> {
+        self.note("get manifest");
+        self.inner.get_manifest(repo, reference).await
+    }
+    async fn head_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Descriptor> {
+        self.note("head manifest");
+        self.inner.head_manifest(repo, reference).await
+    }
+    async fn put_blob(&self, repo: &RepoName, descriptor: &Descriptor, body: Body) -> Result<()> {
+        self.note("put blob");
+        self.inner.put_blob(repo, descriptor, body).await
+    }
+    async fn upload_blob(&self, repo: &RepoName, options: UploadOptions) -> Result<Box<dyn Upload>> {
+        self.note("upload blob");
+        self.inner.upload_blob(repo, options).await
+    }
+    async fn mount_blob(&self, repo: &RepoName, digest: &Digest, from: Option<&RepoName>) -> Result<Mount> {
+        self.note("mount blob");
+        self.inner.mount_blob(repo, digest, from).await
+    }
+    async fn put_manifest(&self, repo: &RepoName, manifest: &Manifest, options: PutManifest) -> Result<()> {
+        self.note("put manifest");
+        self.inner.put_manifest(repo, manifest, options).await
+    }
+    async fn delete_blob(&self, repo: &RepoName, digest: &Digest) -> Result<()> {
+        self.inner.delete_blob(repo, digest).await
+    }
+    async fn delete_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<()> {
+        self.inner.delete_manifest(repo, reference).await
+    }
+    async fn list_tags(&self, repo: &RepoName, page: &Page) -> Result<Listing<Tag>> {
+        self.inner.list_tags(repo, page).await
+    }
+    async fn list_referrers(
+        &self,
+        repo: &RepoName,
+        subject: &Digest,
+        query: &ReferrerQuery,
+    ) -> Result<Listing<Descriptor>> {
+        self.inner.list_referrers(repo, subject, query).await
+    }
+    async fn list_repos(&self, page: &Page) -> Result<Listing<RepoName>> {
+        self.inner.list_repos(page).await
+    }
+}
