@@ -1,0 +1,256 @@
+//! The client: push a directory, pull an archive, look at one, tag it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use skep_archive::Archive;
+use skep_archive::ArchiveManifest;
+use skep_archive::BuildOptions;
+use skep_archive::Built;
+use skep_archive::Cancel;
+use skep_archive::Limits;
+use skep_archive::Result;
+use skep_archive::Summary;
+use skep_http::Credentials;
+use skep_http::DockerConfig;
+use skep_registry::Annotations;
+use skep_registry::Descriptor;
+use skep_registry::Digest;
+use skep_registry::Layout;
+use skep_registry::LayoutOptions;
+use skep_registry::Manifest;
+use skep_registry::PutManifest;
+use skep_registry::Registry;
+use skep_registry::RepoName;
+use skep_registry::Tag;
+
+use crate::address::Address;
+use crate::address::Scheme;
+use crate::address::Store;
+use crate::progress::OnProgress;
+use crate::progress::Phase;
+use crate::progress::Step;
+use crate::pulled::Inspected;
+use crate::pulled::Pulled;
+
+/// The name that a layout's one repository goes by; it never leaves this machine.
+const LAYOUT_REPO: &str = "layout";
+
+/// How a [`Client`] behaves.
+#[derive(Clone, Debug, Default)]
+pub struct ClientOptions {
+    /// Who to be at registries; `None` is whoever docker's configuration says.
+    pub credentials: Option<Arc<dyn Credentials>>,
+    /// Speak to registries without TLS where an address does not say how. Those on this machine are spoken
+    /// to without it anyway.
+    pub plain_http: bool,
+    /// What to refuse in archives.
+    pub limits: Limits,
+}
+
+/// The way from directories to archives in registries, and back.
+///
+/// Cheap to clone; clones share connections and tokens.
+#[derive(Clone, Default)]
+pub struct Client {
+    options: Arc<ClientOptions>,
+    registries: Arc<Mutex<HashMap<String, Arc<dyn Registry>>>>,
+}
+
+/// How to push a directory.
+#[derive(Clone, Debug, Default)]
+pub struct PushOptions {
+    /// How to build the archive.
+    pub build: BuildOptions,
+    /// Tags besides that of the address.
+    pub tags: Vec<Tag>,
+    /// Annotations of the manifest.
+    pub annotations: Annotations,
+    /// Refuse to move tags that point to another manifest.
+    pub if_absent: bool,
+}
+
+/// What came of a push.
+#[derive(Clone, Debug)]
+pub struct Pushed {
+    /// The manifest of the archive.
+    pub manifest: Descriptor,
+    /// What was packed, and what could not be carried.
+    pub summary: Summary,
+    /// Bytes of the index.
+    pub index_size: u64,
+    /// Blobs that had to be sent; the others were there.
+    pub sent_blobs: u64,
+    /// Bytes of these blobs.
+    pub sent_bytes: u64,
+}
+
+impl Client {
+    /// A client with options.
+    pub fn new(options: ClientOptions) -> Self {
+        Self { options: Arc::new(options), registries: Arc::default() }
+    }
+
+    /// The registry that an address is in, and the repository there.
+    ///
+    /// # Errors
+    /// `NameInvalid` for a host that cannot be one; an error of the disk for a layout that cannot be opened;
+    /// malformed credentials.
+    pub fn registry(&self, store: &Store) -> Result<(Arc<dyn Registry>, RepoName)> {
+        let repo = match store {
+            Store::Layout(_) => LAYOUT_REPO.parse()?,
+            Store::Repository { repo, .. } => repo.clone(),
+        };
+        let mut registries = self.registries.lock().unwrap_or_else(|poison| poison.into_inner());
+        let key = store.registry();
+        if let Some(registry) = registries.get(&key) {
+            return Ok((registry.clone(), repo));
+        }
+        let registry: Arc<dyn Registry> = match store {
+            Store::Layout(dir) => Arc::new(Layout::single(dir, repo.clone(), LayoutOptions::default())?),
+            Store::Repository { host, scheme, .. } => Arc::new(self.remote(host, *scheme)?),
+        };
+        registries.insert(key, registry.clone());
+        Ok((registry, repo))
+    }
+
+    fn remote(&self, host: &str, scheme: Option<Scheme>) -> Result<skep_http::Client> {
+        let host = match scheme {
+            Some(Scheme::Http) => format!("http://{host}"),
+            Some(Scheme::Https) => format!("https://{host}"),
+            None => host.to_owned(),
+        };
+        let credentials: Arc<dyn Credentials> = match &self.options.credentials {
+            Some(credentials) => credentials.clone(),
+            None => Arc::new(DockerConfig::load()?),
+        };
+        let plain_http = self.options.plain_http;
+        let options = skep_http::ClientOptions { credentials, plain_http, ..Default::default() };
+        Ok(skep_http::Client::new(&host, options)?)
+    }
+
+    /// Packs a directory, and stores it under the tag of the address and those of the options.
+    ///
+    /// Nothing is visible in the registry before all of it is there. What is there already is not sent.
+    ///
+    /// # Errors
+    /// What goes wrong with the directory or with the registry; `PreconditionFailed` of the registry when a
+    /// tag points elsewhere and [`PushOptions::if_absent`] is set.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the work. No tag has moved then; blobs that arrived stay.
+    pub async fn push(&self, dir: &Path, to: &Address, options: PushOptions, progress: OnProgress) -> Result<Pushed> {
+        let (registry, repo) = self.registry(&to.store)?;
+        let PushOptions { build, tags, annotations, if_absent } = options;
+        let built = pack(dir, build, progress.clone()).await?;
+        let mut all = vec![to.tag_or_latest()];
+        all.extend(tags);
+        let total = built.data_descriptor().size + built.index_descriptor().size;
+        let done = AtomicU64::new(0);
+        let sent = move |bytes: u64| {
+            let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            progress(Step { phase: Phase::Upload, done, total });
+        };
+        let options = skep_archive::PushOptions {
+            tags: all,
+            annotations,
+            if_absent,
+            epoch: source_date_epoch(),
+            sent: Some(Arc::new(sent)),
+        };
+        let pushed = skep_archive::push(&*registry, &repo, &built, &options).await?;
+        Ok(Pushed {
+            manifest: pushed.manifest.descriptor().clone(),
+            summary: built.summary().clone(),
+            index_size: built.index_descriptor().size,
+            sent_blobs: pushed.blobs_sent,
+            sent_bytes: pushed.bytes_sent,
+        })
+    }
+}
+
+impl Client {
+    /// Opens an archive: reads manifest and index, and no more. Files are read from it when they are asked for.
+    ///
+    /// # Errors
+    /// `ManifestUnknown` of the registry; `InvalidManifest`, `MissingIndex` or `MissingData` when it is
+    /// something else than an archive; `InvalidIndex`, `Limit`.
+    pub async fn pull(&self, from: &Address) -> Result<Pulled> {
+        let (registry, repo) = self.registry(&from.store)?;
+        let manifest = ArchiveManifest::parse(&get_manifest(&*registry, &repo, from).await?)?;
+        let archive = Archive::open(registry, &repo, &manifest, self.options.limits.clone()).await?;
+        Ok(Pulled::new(manifest, archive))
+    }
+
+    /// Reads the manifest of an archive, and no more.
+    ///
+    /// # Errors
+    /// As [`pull`](Self::pull), for the manifest.
+    pub async fn fetch(&self, from: &Address) -> Result<ArchiveManifest> {
+        let (registry, repo) = self.registry(&from.store)?;
+        ArchiveManifest::parse(&get_manifest(&*registry, &repo, from).await?)
+    }
+
+    /// Reads manifest and index, and counts what is in the archive.
+    ///
+    /// # Errors
+    /// As [`pull`](Self::pull).
+    pub async fn inspect(&self, from: &Address) -> Result<Inspected> {
+        let pulled = self.pull(from).await?;
+        Ok(Inspected::new(pulled.manifest().clone(), pulled.index()))
+    }
+
+    /// Makes tags point to an archive, or to any other manifest, in its repository.
+    ///
+    /// The manifest is read by the tag or digest of the address, so tags that move meanwhile do not mix.
+    ///
+    /// # Errors
+    /// `ManifestUnknown` of the registry; `PreconditionFailed` when a tag points elsewhere and `if_absent`
+    /// is set.
+    pub async fn tag(&self, from: &Address, tags: &[Tag], if_absent: bool) -> Result<Digest> {
+        let (registry, repo) = self.registry(&from.store)?;
+        let manifest = get_manifest(&*registry, &repo, from).await?;
+        let options = PutManifest { tags: tags.to_vec(), if_absent };
+        registry.put_manifest(&repo, &manifest, options).await?;
+        Ok(manifest.digest().clone())
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+/// Reads the manifest that an address names; errors name it as its user wrote it.
+async fn get_manifest(registry: &dyn Registry, repo: &RepoName, from: &Address) -> Result<Manifest> {
+    Ok(registry.get_manifest(repo, &from.manifest()).await.map_err(|error| error.context(from))?)
+}
+
+/// Builds on a thread for blocking work; that stops when nobody waits any more.
+async fn pack(dir: &Path, build: BuildOptions, progress: OnProgress) -> Result<Built> {
+    struct CancelOnDrop(Cancel);
+    impl Drop for CancelOnDrop {
+        fn drop(&mut self) {
+            self.0.cancel();
+        }
+    }
+    let _guard = CancelOnDrop(build.cancel.clone());
+    let dir = dir.to_owned();
+    let built = tokio::task::spawn_blocking(move || {
+        skep_archive::build(&dir, &build, &|at| {
+            progress(Step { phase: Phase::Pack, done: at.bytes, total: at.bytes_total });
+        })
+    });
+    built.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+/// The time that reproducible builds ask for, in seconds since the epoch.
+fn source_date_epoch() -> Option<i64> {
+    std::env::var("SOURCE_DATE_EPOCH").ok()?.parse().ok()
+}

@@ -1,0 +1,48 @@
+//! Any directory in any OCI registry, read back one file at a time.
+//!
+//! [`Client`] is the paved road: it pushes directories to registries and OCI layouts, opens archives there,
+//! and reads, lists and extracts them. What it is made of stands alone in the packages `skep-registry`,
+//! `skep-http` and `skep-archive`.
+//!
+//! ```no_run
+//! use skep::{Address, Client};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::default();
+//! let site: Address = "registry.example.com/team/site:v1".parse()?;
+//! let archive = client.pull(&site).await?;
+//! let page = archive.read("index.html").await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod address;
+mod client;
+mod progress;
+mod pulled;
+
+pub use address::Address;
+pub use address::DEFAULT_TAG;
+pub use address::Scheme;
+pub use address::Store;
+pub use client::Client;
+pub use client::ClientOptions;
+pub use client::PushOptions;
+pub use client::Pushed;
+pub use progress::OnProgress;
+pub use progress::Phase;
+pub use progress::Step;
+pub use pulled::Inspected;
+pub use pulled::Pulled;
+pub use skep_archive::Archive;
+pub use skep_archive::ArchiveManifest;
+pub use skep_archive::BuildOptions;
+pub use skep_archive::Compression;
+pub use skep_archive::Error;
+pub use skep_archive::ExtractOptions;
+pub use skep_archive::Extracted;
+pub use skep_archive::Index;
+pub use skep_archive::Limits;
+pub use skep_archive::Node;
+pub use skep_archive::Result;
+pub use skep_archive::normalize;

@@ -1,0 +1,137 @@
+//! The client, against a layout and against a server over memory.
+
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it failed")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use skep::Address;
+use skep::Client;
+use skep::Error;
+use skep::ExtractOptions;
+use skep::OnProgress;
+use skep::PushOptions;
+use skep_http::Server;
+use skep_registry::Code;
+use skep_registry::Descriptor;
+use skep_registry::Manifest;
+use skep_registry::ManifestContent;
+use skep_registry::Memory;
+use skep_registry::PutManifest;
+use skep_registry::Registry;
+use skep_registry::RegistryExt;
+use skep_registry::media_type;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+fn quiet() -> OnProgress {
+    Arc::new(|_| {})
+}
+
+fn site() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("a")).unwrap();
+    fs::write(dir.path().join("a/one"), "one").unwrap();
+    fs::write(dir.path().join("a.two"), "two").unwrap();
+    dir
+}
+
+/// A registry behind HTTP, and the address of a repository in it.
+async fn served() -> (Memory, Address) {
+    let memory = Memory::default();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("{}/team/site:v1", listener.local_addr().unwrap()).parse().unwrap();
+    let server = Server::new(Arc::new(memory.clone()));
+    tokio::spawn(skep_http::serve(listener, server, std::future::pending()));
+    (memory, address)
+}
+
+async fn push(client: &Client, dir: &Path, to: &Address) -> skep::Pushed {
+    client.push(dir, to, PushOptions::default(), quiet()).await.unwrap()
+}
+
+async fn round_trips(address: &Address) {
+    let (client, site, copy) = (Client::default(), site(), tempfile::tempdir().unwrap());
+    let pushed = push(&client, site.path(), address).await;
+    assert_eq!((pushed.summary.files, pushed.sent_blobs), (2, 3));
+    assert_eq!(push(&client, site.path(), address).await.sent_blobs, 0);
+
+    let pulled = Client::default().pull(address).await.unwrap();
+    assert_eq!(pulled.digest(), &pushed.manifest.digest);
+    assert_eq!(pulled.read("a.two").await.unwrap(), "two");
+    let extracted = pulled.extract(copy.path(), ExtractOptions::default(), quiet()).await.unwrap();
+    assert_eq!(extracted.files, 2);
+    assert_eq!(fs::read(copy.path().join("a/one")).unwrap(), b"one");
+
+    let inspected = client.inspect(address).await.unwrap();
+    assert_eq!((inspected.files, inspected.directories, inspected.original_size), (2, 1, 6));
+    assert_eq!(client.fetch(address).await.unwrap().descriptor, pushed.manifest);
+}
+
+#[tokio::test]
+async fn archives_round_trip_through_a_layout() {
+    let dir = tempfile::tempdir().unwrap();
+    round_trips(&format!("oci:{}:v1", dir.path().join("store").display()).parse().unwrap()).await;
+}
+
+#[tokio::test]
+async fn archives_round_trip_through_a_registry() {
+    let (_memory, address) = served().await;
+    round_trips(&address).await;
+}
+
+#[tokio::test]
+async fn a_moved_tag_is_seen_at_once() {
+    let (_memory, address) = served().await;
+    let (client, site) = (Client::default(), site());
+    let one = push(&client, site.path(), &address).await;
+    assert_eq!(client.pull(&address).await.unwrap().digest(), &one.manifest.digest);
+    fs::write(site.path().join("a.two"), "2").unwrap();
+    let two = push(&client, site.path(), &address).await;
+    assert_eq!(client.pull(&address).await.unwrap().digest(), &two.manifest.digest);
+    let old = client.pull(&address.at(one.manifest.digest)).await.unwrap();
+    assert_eq!(old.read("a.two").await.unwrap(), "two");
+}
+
+#[tokio::test]
+async fn tags_that_exist_are_not_moved_unless_wanted() {
+    let (_memory, address) = served().await;
+    let (client, site) = (Client::default(), site());
+    let one = push(&client, site.path(), &address).await.manifest.digest;
+    let stable = "stable".parse().unwrap();
+    assert_eq!(client.tag(&address, std::slice::from_ref(&stable), true).await.unwrap(), one);
+    fs::write(site.path().join("a.two"), "2").unwrap();
+    let options = PushOptions { tags: vec![stable], if_absent: true, ..Default::default() };
+    let fresh: Address = address.to_string().replace(":v1", ":v2").parse().unwrap();
+    let error = client.push(site.path(), &fresh, options, quiet()).await.unwrap_err();
+    let Error::Registry(error) = error else { panic!("{error}") };
+    assert_eq!(error.code(), &Code::PreconditionFailed);
+    assert!(client.pull(&fresh).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn what_is_no_archive_is_refused() {
+    let (memory, address) = served().await;
+    let repo = "team/site".parse().unwrap();
+    let config = memory.write_blob(&repo, "{}".into()).await.unwrap();
+    let content = ManifestContent {
+        schema_version: 2,
+        config: Some(Descriptor { media_type: "application/vnd.oci.image.config.v1+json".to_owned(), ..config }),
+        layers: Some(vec![]),
+        ..Default::default()
+    };
+    let manifest = Manifest::new(media_type::IMAGE, content.to_bytes());
+    let options = PutManifest { tags: vec!["v1".parse().unwrap()], ..Default::default() };
+    memory.put_manifest(&repo, &manifest, options).await.unwrap();
+    let error = Client::default().pull(&address).await.unwrap_err();
+    assert!(matches!(error, Error::InvalidManifest { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_there_pushes_nothing() {
+    let (memory, address) = served().await;
+    let error = Client::default().push(Path::new("/no/where"), &address, PushOptions::default(), quiet()).await;
+    assert!(matches!(error.unwrap_err(), Error::Io { .. }));
+    assert!(memory.list_repos(&Default::default()).await.unwrap().items.is_empty());
+}
