@@ -1,0 +1,269 @@
+//! The command line: what can be said to `skep`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::Parser;
+use clap::Subcommand;
+use clap::ValueEnum;
+use clap::builder::FalseyValueParser;
+use clap_complete::Shell;
+use skep::Address;
+use skep::Compression;
+use skep_registry::Tag;
+
+/// Any directory in any OCI registry, read back one file at a time.
+///
+/// A REF is `host[:port]/repo[:tag][@digest]`, or `oci:PATH[:tag]` for an OCI layout in a directory.
+/// Data goes to standard output, words to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "skep", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 ok, 1 other, 2 usage, 3 auth, 4 not found, 5 verification or policy, 6 conflict, 7 network, \
+8 rate limited, 9 registry cannot, 10 integrity, 11 partial, 12 local disk, 130 interrupted";
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Answer in JSON, one object, and say errors in JSON too.
+    #[arg(long, global = true, value_parser = switch(), env = "SKEP_JSON")]
+    pub(crate) json: bool,
+
+    /// Say nothing but errors.
+    #[arg(short, long, global = true, value_parser = switch(), env = "SKEP_QUIET")]
+    pub(crate) quiet: bool,
+
+    /// Tell what happens; twice tells more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// How to show progress.
+    #[arg(long, global = true, env = "SKEP_PROGRESS", value_enum, default_value_t = Progress::Auto)]
+    pub(crate) progress: Progress,
+
+    /// Speak to registries without TLS, even those that are not on this machine.
+    #[arg(long, global = true, value_parser = switch(), env = "SKEP_PLAIN_HTTP")]
+    pub(crate) plain_http: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// Bars on a terminal, lines elsewhere.
+    Auto,
+    /// Bars.
+    Bars,
+    /// Lines.
+    Lines,
+    /// Nothing.
+    None,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Put a directory into a registry.
+    Push(Push),
+    /// Get a directory out of a registry.
+    Pull(Pull),
+    /// Print files of an archive.
+    Cat(Cat),
+    /// List a directory of an archive.
+    Ls(Ls),
+    /// Show the files of an archive as a tree.
+    Tree(Tree),
+    /// Copy files out of an archive.
+    Cp(Cp),
+    /// Tell what an archive is: digest, sizes, annotations.
+    Inspect(Inspect),
+    /// Give an archive more tags.
+    Tag(TagArgs),
+    /// Run a registry, over a directory or in memory.
+    Serve(Serve),
+    /// Print the version.
+    Version,
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Push {
+    /// The directory.
+    pub(crate) dir: PathBuf,
+    /// Where to: a REF; its tag is `latest` if it has none.
+    #[arg(value_name = "REF")]
+    pub(crate) to: Address,
+    /// A further tag; may be given more than once.
+    #[arg(short, long = "tag", value_name = "TAG", env = "SKEP_TAG", value_delimiter = ',')]
+    pub(crate) tags: Vec<Tag>,
+    /// An annotation; may be given more than once.
+    #[arg(short, long = "annotation", value_name = "KEY=VALUE", value_parser = annotation)]
+    pub(crate) annotations: Vec<(String, String)>,
+    /// `none`, `zstd` or `zstd:LEVEL`.
+    #[arg(short, long, env = "SKEP_COMPRESSION", default_value = "zstd", value_parser = compression)]
+    pub(crate) compression: Compression,
+    /// Write plain version 1: no chunks, symlinks or directories, just files.
+    #[arg(long, value_parser = switch(), env = "SKEP_NO_EXTENSIONS")]
+    pub(crate) no_extensions: bool,
+    /// How many threads compress; all processors if 0.
+    #[arg(short, long, env = "SKEP_JOBS", default_value_t = 0)]
+    pub(crate) jobs: usize,
+    /// Fail when a tag points to something else already, instead of moving it.
+    #[arg(long, value_parser = switch(), env = "SKEP_NO_CLOBBER")]
+    pub(crate) no_clobber: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pull {
+    /// Which archive: a REF.
+    #[arg(value_name = "REF")]
+    pub(crate) from: Address,
+    /// The directory to fill; made if it is not there.
+    pub(crate) dir: PathBuf,
+    /// How many threads decompress and write; all processors if 0.
+    #[arg(short, long, env = "SKEP_JOBS", default_value_t = 0)]
+    pub(crate) jobs: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cat {
+    /// Which archive: a REF.
+    #[arg(value_name = "REF")]
+    pub(crate) from: Address,
+    /// Files in it.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Ls {
+    /// Which archive: a REF.
+    #[arg(value_name = "REF")]
+    pub(crate) from: Address,
+    /// A directory or file in it.
+    #[arg(default_value = "/", hide_default_value = true)]
+    pub(crate) path: String,
+    /// Show mode, size, stored size and time.
+    #[arg(short, long)]
+    pub(crate) long: bool,
+    /// List everything below, too.
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tree {
+    /// Which archive: a REF.
+    #[arg(value_name = "REF")]
+    pub(crate) from: Address,
+    /// A directory in it.
+    #[arg(default_value = "/", hide_default_value = true)]
+    pub(crate) path: String,
+    /// Go so many levels deep.
+    #[arg(short = 'L', long, env = "SKEP_LEVEL")]
+    pub(crate) level: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cp {
+    /// What: `REF:/path`, a file or a directory in an archive.
+    #[arg(required = true, value_name = "REF:/PATH")]
+    pub(crate) sources: Vec<String>,
+    /// Where to: a file, a directory, or `-` for standard output.
+    pub(crate) dest: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// Which archive: a REF.
+    #[arg(value_name = "REF")]
+    pub(crate) from: Address,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TagArgs {
+    /// Which archive: a REF with a tag or digest.
+    #[arg(value_name = "REF")]
+    pub(crate) from: Address,
+    /// The tags to set, in the same repository.
+    #[arg(required = true, value_name = "TAG")]
+    pub(crate) tags: Vec<Tag>,
+    /// Fail when a tag points to something else already, instead of moving it.
+    #[arg(long, value_parser = switch(), env = "SKEP_NO_CLOBBER")]
+    pub(crate) no_clobber: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The directory to keep repositories in, each an OCI layout; made if it is not there.
+    #[arg(default_value = "skep-data", env = "SKEP_DIR")]
+    pub(crate) dir: PathBuf,
+    /// Keep everything in memory; it is gone when the server stops.
+    #[arg(long, conflicts_with = "dir", value_parser = switch(), env = "SKEP_MEMORY")]
+    pub(crate) memory: bool,
+    /// The address to listen at; port 0 picks a free one.
+    #[arg(long, env = "SKEP_ADDR", default_value = "127.0.0.1:5000")]
+    pub(crate) addr: SocketAddr,
+    /// Listen at an address that others can reach. There are no accounts: they can read, write and delete.
+    #[arg(long, value_parser = switch(), env = "SKEP_OPEN")]
+    pub(crate) open: bool,
+    /// Take manifests that name content which is not there (sparse images).
+    #[arg(long, value_parser = switch(), env = "SKEP_ALLOW_MISSING")]
+    pub(crate) allow_missing: bool,
+}
+
+/// A switch is on when its variable is set to anything but nothing, `0`, `false`, `no` or `off`.
+fn switch() -> FalseyValueParser {
+    FalseyValueParser::new()
+}
+
+fn annotation(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("wanted KEY=VALUE".to_owned()),
+    }
+}
+
+fn compression(text: &str) -> Result<Compression, String> {
+    let wanted = || "wanted none, zstd or zstd:LEVEL with a level from 1 to 22".to_owned();
+    match text.split_once(':') {
+        None if text == "none" => Ok(Compression::None),
+        None if text == "zstd" => Ok(Compression::default()),
+        Some(("zstd", level)) => match level.parse() {
+            Ok(level @ 1..=22) => Ok(Compression::Zstd { level }),
+            _ => Err(wanted()),
+        },
+        _ => Err(wanted()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn compressions_parse() {
+        assert_eq!(compression("none").unwrap(), Compression::None);
+        assert_eq!(compression("zstd:19").unwrap(), Compression::Zstd { level: 19 });
+        for text in ["", "gzip", "zstd:", "zstd:0", "zstd:23", "none:1", "ZSTD"] {
+            assert!(compression(text).is_err(), "{text}");
+        }
+    }
+}

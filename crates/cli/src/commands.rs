@@ -1,0 +1,88 @@
+//! The commands, each a function from arguments to an answer.
+
+mod cat;
+mod cp;
+mod inspect;
+mod list;
+mod pull;
+mod push;
+mod tag;
+
+use std::io;
+use std::sync::Arc;
+
+use clap::CommandFactory;
+use serde::Serialize;
+use skep::Client;
+use skep::ClientOptions;
+use skep::OnProgress;
+
+use crate::args::Cli;
+use crate::args::Command;
+use crate::args::Global;
+use crate::exit::Outcome;
+use crate::output;
+use crate::progress::Progress;
+
+/// What every command has: the way to registries, and how to answer.
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    pub(crate) json: bool,
+    pub(crate) progress: Arc<Progress>,
+}
+
+impl Session {
+    pub(crate) fn new(global: &Global) -> Self {
+        let options = ClientOptions { plain_http: global.plain_http, ..Default::default() };
+        Self { client: Client::new(options), json: global.json, progress: Arc::new(Progress::new(global)) }
+    }
+
+    /// Shows what the library reports.
+    pub(crate) fn on_progress(&self) -> OnProgress {
+        let progress = self.progress.clone();
+        Arc::new(move |step| progress.report(step.phase.as_str(), step.done, step.total))
+    }
+
+    /// Answers in JSON, or says the words.
+    pub(crate) fn answer(&self, answer: &impl Serialize, words: impl FnOnce() -> String) -> Outcome {
+        if self.json {
+            self.progress.clear();
+            return output::json(answer);
+        }
+        self.progress.say(&words());
+        Ok(())
+    }
+}
+
+pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
+    match command {
+        Command::Push(args) => push::push(session, args).await,
+        Command::Pull(args) => pull::pull(session, args).await,
+        Command::Cat(args) => cat::cat(session, args).await,
+        Command::Ls(args) => list::ls(session, args).await,
+        Command::Tree(args) => list::tree(session, args).await,
+        Command::Cp(args) => cp::cp(session, args).await,
+        Command::Inspect(args) => inspect::inspect(session, args).await,
+        Command::Tag(args) => tag::tag(session, args).await,
+        Command::Version => version(session),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "skep", &mut io::stdout());
+            Ok(())
+        }
+        Command::Serve(_) => unreachable!("main gives a server its own way"),
+    }
+}
+
+#[derive(Serialize)]
+struct Version {
+    schema: &'static str,
+    version: &'static str,
+}
+
+fn version(session: &Session) -> Outcome {
+    let version = env!("CARGO_PKG_VERSION");
+    if session.json {
+        return output::json(&Version { schema: "skep/version/v1", version });
+    }
+    output::text(&format!("skep {version}\n"))
+}

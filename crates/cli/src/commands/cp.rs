@@ -1,0 +1,144 @@
+//! `skep cp REF:/PATH... DEST`.
+
+use std::path::Path;
+use std::path::PathBuf;
+
+use serde::Serialize;
+use skep::Address;
+use skep::ExtractOptions;
+use skep::Extracted;
+use skep::Pulled;
+
+use super::Session;
+use super::cat;
+use crate::args::Cp;
+use crate::exit::Exit;
+use crate::exit::Failure;
+use crate::exit::Failures;
+use crate::exit::Outcome;
+use crate::output::count;
+use crate::output::escape;
+use crate::output::size;
+
+#[derive(Serialize)]
+struct Answer {
+    schema: &'static str,
+    sources: Vec<String>,
+    dest: String,
+    files: u64,
+    directories: u64,
+    symlinks: u64,
+    size: u64,
+}
+
+/// A path in an archive, as `REF:/PATH`.
+struct Source {
+    address: Address,
+    /// Without slashes at its ends; empty for all of the archive.
+    path: String,
+}
+
+pub(super) async fn cp(session: &Session, args: Cp) -> Outcome {
+    let sources = args.sources.iter().map(|text| Source::parse(text)).collect::<Outcome<Vec<_>>>()?;
+    if args.dest.as_os_str() == "-" {
+        for source in &sources {
+            let archive = session.client.pull(&source.address).await?;
+            if !cat::print(&archive, &source.path).await? {
+                break;
+            }
+        }
+        return Ok(());
+    }
+    let into = args.dest.is_dir() || args.dest.as_os_str().to_string_lossy().ends_with('/');
+    if sources.len() > 1 && !into {
+        let message = format!("{} is not a directory, and there are several sources", args.dest.display());
+        return Err(Failure::new(Exit::Usage, message).hint("end it with a slash to have it made"));
+    }
+    let mut answer = Answer {
+        schema: "skep/cp/v1",
+        sources: args.sources.clone(),
+        dest: args.dest.display().to_string(),
+        files: 0,
+        directories: 0,
+        symlinks: 0,
+        size: 0,
+    };
+    let mut failures = Failures::of(sources.len(), session.json);
+    for source in &sources {
+        let copied = source.copy(session, &args.dest, into).await;
+        let Some(extracted) = failures.note(copied) else { continue };
+        answer.files += extracted.files;
+        answer.directories += extracted.directories;
+        answer.symlinks += extracted.symlinks;
+        answer.size += extracted.bytes;
+    }
+    failures.outcome()?;
+    session.answer(&answer, || {
+        format!("copied {}, {}, to {}", count(answer.files, "file"), size(answer.size), escape(&answer.dest))
+    })
+}
+
+impl Source {
+    fn parse(text: &str) -> Outcome<Self> {
+        // `:/` cannot be inside of an address, but it may be at its start: `oci:/srv/store`, `http://`.
+        let start = ["oci:", "ocidir://", "http://", "https://", "docker://"];
+        let start = start.iter().find(|start| text.starts_with(**start)).map_or(0, |start| start.len());
+        let Some(at) = text[start..].find(":/") else {
+            let message = format!("{text:?} is not REF:/PATH");
+            return Err(Failure::new(Exit::Usage, message).hint("all of an archive is REF:/"));
+        };
+        let (address, path) = (&text[..start + at], &text[start + at + 1..]);
+        let address = address.parse().map_err(|error| Failure::from(error).exits(Exit::Usage))?;
+        let path = skep::normalize(path).into_owned();
+        Ok(Self { address, path: if path == "." { String::new() } else { path } })
+    }
+
+    async fn copy(&self, session: &Session, dest: &Path, into: bool) -> Outcome<Extracted> {
+        let archive = session.client.pull(&self.address).await?;
+        let (dest, options) = self.place(&archive, dest, into)?;
+        Ok(archive.extract(&dest, options, session.on_progress()).await?)
+    }
+
+    /// Where to extract to, and what: as cp(1) does, into a directory that is there, else under the name given.
+    fn place(&self, archive: &Pulled, dest: &Path, into: bool) -> Outcome<(PathBuf, ExtractOptions)> {
+        let (parent, name) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
+        let select = if self.path.is_empty() { Vec::new() } else { vec![self.path.clone()] };
+        if into || self.path.is_empty() {
+            return Ok((dest.to_owned(), ExtractOptions { select, strip: parent.to_owned(), ..Default::default() }));
+        }
+        if let skep::Node::Directory(_) = archive.node(&self.path)? {
+            return Ok((dest.to_owned(), ExtractOptions { select, strip: self.path.clone(), ..Default::default() }));
+        }
+        let Some(new) = dest.file_name().and_then(|name| name.to_str()) else {
+            return Err(Failure::new(Exit::Usage, format!("{} cannot be the name of a file", dest.display())));
+        };
+        let rename = (new != name).then(|| new.to_owned());
+        let dir = match dest.parent() {
+            Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        Ok((dir, ExtractOptions { select, strip: parent.to_owned(), name: rename, ..Default::default() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_path_begins_behind_the_address() {
+        for (text, address, path) in [
+            ("a.b/c:v1:/x/y", "a.b/c:v1", "x/y"),
+            ("a.b:5000/c:/x", "a.b:5000/c", "x"),
+            ("http://a.b/c:/", "http://a.b/c", ""),
+            ("oci:/srv/store:v1:/x:/y", "oci:/srv/store:v1", "x:/y"),
+            ("oci:store:/x//y/", "oci:store", "x/y"),
+        ] {
+            let source = Source::parse(text).unwrap();
+            assert_eq!((source.address.to_string().as_str(), source.path.as_str()), (address, path));
+        }
+        for text in ["a.b/c:v1", "oci:/srv/store", "alpine:/x", "/x"] {
+            assert_eq!(Source::parse(text).map(|_| ()).unwrap_err().exit, Exit::Usage, "{text}");
+        }
+    }
+}

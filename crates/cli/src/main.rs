@@ -1,0 +1,109 @@
+//! The `skep` command.
+
+mod args;
+mod commands;
+mod exit;
+mod output;
+mod progress;
+mod serve;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::args::Cli;
+use crate::args::Command;
+use crate::commands::Session;
+use crate::exit::Exit;
+use crate::exit::Failure;
+use crate::exit::Outcome;
+
+/// How long work on other threads may take to notice that it is no longer wanted.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // What cannot be printed has no reader; the exit code still tells.
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => Exit::Usage.into(),
+            };
+        }
+    };
+    let json = cli.global.json;
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            Failure::from(error).say(json);
+            return Exit::Other.into();
+        }
+    };
+    let outcome = runtime.block_on(run(cli));
+    runtime.shutdown_timeout(PATIENCE);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.say(json);
+            failure.exit.into()
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Outcome {
+    log_to_stderr(&cli);
+    if let Command::Serve(args) = cli.command {
+        // A server ends well when it is told to; it listens for that itself.
+        return serve::serve(&cli.global, args).await;
+    }
+    let session = Session::new(&cli.global);
+    tokio::select! {
+        outcome = commands::run(&session, cli.command) => {
+            session.progress.clear();
+            outcome
+        }
+        // The work is dropped, which undoes what is half done.
+        () = interrupted() => {
+            session.progress.clear();
+            Err(Failure::new(Exit::Interrupted, "interrupted"))
+        }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::SignalKind;
+        use tokio::signal::unix::signal;
+
+        if let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+            tokio::select! {
+                _ = int.recv() => {}
+                _ = term.recv() => {}
+            }
+            return;
+        }
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn log_to_stderr(cli: &Cli) {
+    let serving = matches!(cli.command, Command::Serve(_));
+    let level = match (cli.global.quiet, cli.global.verbose + u8::from(serving)) {
+        (true, _) => "error",
+        (_, 0) => "warn",
+        (_, 1) => "skep=info,skep_http=info,skep_archive=info,skep_registry=info,warn",
+        (_, 2) => "skep=debug,skep_http=debug,skep_archive=debug,skep_registry=debug,info",
+        _ => "trace",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SKEP_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

@@ -1,0 +1,74 @@
+//! `skep serve`: a registry over a directory, or in memory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use skep_http::Server;
+use skep_registry::Layout;
+use skep_registry::LayoutOptions;
+use skep_registry::Memory;
+use skep_registry::MemoryOptions;
+use skep_registry::Registry;
+use skep_registry::RepoName;
+use tokio::net::TcpListener;
+
+use crate::args::Global;
+use crate::args::Serve;
+use crate::exit::Exit;
+use crate::exit::Failure;
+use crate::exit::Outcome;
+use crate::output;
+
+/// A directory of layouts; or one layout that another tool made, as a repository with the name of its directory.
+fn layout_in(dir: &Path, options: LayoutOptions) -> Outcome<Layout> {
+    if !dir.join("oci-layout").exists() {
+        return Ok(Layout::tree(dir, options)?);
+    }
+    let full = std::fs::canonicalize(dir)?;
+    let name = full.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    let repo: RepoName = name.parse().map_err(|error| {
+        Failure::from(error).hint(format!("{} is one OCI layout; serve the directory that it is in", dir.display()))
+    })?;
+    Ok(Layout::single(dir, repo, options)?)
+}
+
+#[derive(Serialize)]
+struct Answer {
+    schema: &'static str,
+    addr: String,
+    url: String,
+}
+
+pub(crate) async fn serve(global: &Global, args: Serve) -> Outcome {
+    if !args.addr.ip().is_loopback() && !args.open {
+        let message = format!("{} can be reached from elsewhere, and this registry has no accounts", args.addr);
+        return Err(Failure::new(Exit::Usage, message).hint("say --open if everyone may read, write and delete"));
+    }
+    let allow_missing = args.allow_missing;
+    let (registry, place): (Arc<dyn Registry>, String) = if args.memory {
+        (Arc::new(Memory::new(MemoryOptions { allow_missing })), "memory".to_owned())
+    } else {
+        (Arc::new(layout_in(&args.dir, LayoutOptions { allow_missing })?), args.dir.display().to_string())
+    };
+    let listener = TcpListener::bind(args.addr).await.map_err(|error| {
+        Failure::new(Exit::Network, format!("cannot listen at {}: {error}", args.addr))
+            .hint("another server may be there; --addr 127.0.0.1:0 picks a free port")
+    })?;
+    let addr = listener.local_addr()?;
+    // Connections are taken from here on, so this is the moment to say so.
+    if global.json {
+        output::json(&Answer { schema: "skep/serve/v1", addr: addr.to_string(), url: format!("http://{addr}") })?;
+    } else {
+        output::text(&format!("http://{addr}\n"))?;
+        if !global.quiet {
+            eprintln!("serving {} at {addr}; try: skep push DIR {addr}/NAME:TAG", output::escape(&place));
+        }
+    }
+    let server = Server::new(registry);
+    skep_http::serve(listener, server, crate::interrupted()).await?;
+    if !global.quiet && !global.json {
+        eprintln!("stopped");
+    }
+    Ok(())
+}

@@ -1,0 +1,397 @@
+//! Sessions with the command, as people have them.
+
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it failed")]
+
+use std::fs;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Child;
+use std::process::Command;
+use std::process::Output;
+use std::process::Stdio;
+
+/// A directory to work in, and the command run in it.
+struct Desk {
+    dir: tempfile::TempDir,
+}
+
+/// What came of a command.
+#[derive(Debug, PartialEq, Eq)]
+struct Came {
+    exit: i32,
+    out: String,
+    err: String,
+}
+
+impl Desk {
+    /// With a small site in `site`.
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let site = dir.path().join("site");
+        fs::create_dir_all(site.join("css/empty")).unwrap();
+        fs::write(site.join("index.html"), "<h1>hello</h1>\n").unwrap();
+        fs::write(site.join("css/main.css"), "h1 { color: teal }\n".repeat(500)).unwrap();
+        fs::write(site.join("css.txt"), "sorts before css/").unwrap();
+        fs::set_permissions(site.join("css.txt"), fs::Permissions::from_mode(0o600)).unwrap();
+        symlink("index.html", site.join("start")).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
+        command.args(line.split_whitespace()).current_dir(self.dir.path());
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SKEP_") || name.contains("DOCKER")) {
+            command.env_remove(name);
+        }
+        // Nobody's credentials, and a fixed time.
+        command.env("HOME", self.dir.path()).env("SOURCE_DATE_EPOCH", "1700000000");
+        command
+    }
+
+    fn run(&self, line: &str) -> Came {
+        Came::from(self.command(line).output().unwrap())
+    }
+
+    /// Runs what must go well, and gives what it printed.
+    fn ok(&self, line: &str) -> String {
+        let came = self.run(line);
+        assert_eq!(came.exit, 0, "{line}: {}", came.err);
+        came.out
+    }
+
+    fn serve(&self, line: &str) -> Served {
+        let mut command = self.command(line);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let addr = first.trim().strip_prefix("http://").unwrap_or_else(|| panic!("{first:?}")).to_owned();
+        Served { child, addr }
+    }
+}
+
+impl From<Output> for Came {
+    fn from(output: Output) -> Self {
+        Self {
+            exit: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+struct Served {
+    child: Child,
+    addr: String,
+}
+
+impl Served {
+    /// Asks it to stop, and gives how that went and what it had logged.
+    fn stop(mut self) -> (i32, String) {
+        terminate(&self.child);
+        let status = self.child.wait().unwrap();
+        let mut log = String::new();
+        std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut log).unwrap();
+        (status.code().unwrap_or(-1), log)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
+fn terminate(child: &Child) {
+    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Everything below a directory: kind, mode, time and content.
+fn census(dir: &Path) -> Vec<String> {
+    fn walk(root: &Path, dir: &Path, lines: &mut Vec<String>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let meta = fs::symlink_metadata(&path).unwrap();
+            let name = path.strip_prefix(root).unwrap().display().to_string();
+            let (mode, time) = (meta.permissions().mode() & 0o777, meta.modified().unwrap());
+            if meta.is_symlink() {
+                lines.push(format!("{name} -> {} {time:?}", fs::read_link(&path).unwrap().display()));
+            } else if meta.is_dir() {
+                lines.push(format!("{name}/ {mode:o} {time:?}"));
+                walk(root, &path, lines);
+            } else {
+                lines.push(format!("{name} {mode:o} {time:?} {:?}", fs::read(&path).unwrap()));
+            }
+        }
+    }
+    let mut lines = Vec::new();
+    walk(dir, dir, &mut lines);
+    lines.sort();
+    lines
+}
+
+/// The value of a key in one line of JSON.
+fn field(json: &str, key: &str) -> String {
+    let (_, rest) = json.split_once(&format!("\"{key}\":")).unwrap_or_else(|| panic!("no {key} in {json}"));
+    rest.trim_start_matches('"').chars().take_while(|c| !"\",}".contains(*c)).collect()
+}
+
+#[test]
+fn a_directory_goes_to_a_layout_and_comes_back() {
+    let desk = Desk::new();
+    let pushed = desk.ok("push --json site oci:store:v1");
+    assert_eq!(
+        (field(&pushed, "files"), field(&pushed, "symlinks"), field(&pushed, "sent_blobs")),
+        ("3".to_owned(), "1".to_owned(), "3".to_owned())
+    );
+    let again = desk.ok("push --json site oci:store:v1");
+    assert_eq!((field(&again, "digest"), field(&again, "sent_blobs")), (field(&pushed, "digest"), "0".to_owned()));
+    assert_eq!(
+        desk.ok("cat oci:store:v1 index.html /css.txt start"),
+        "<h1>hello</h1>\nsorts before css/<h1>hello</h1>\n"
+    );
+    desk.ok("pull oci:store:v1 copy");
+    assert_eq!(census(&desk.path("copy")), census(&desk.path("site")));
+}
+
+#[test]
+fn a_directory_goes_to_a_registry_and_comes_back() {
+    let desk = Desk::new();
+    for line in ["serve --addr 127.0.0.1:0 data", "serve --addr 127.0.0.1:0 --memory"] {
+        let served = desk.serve(line);
+        let repo = format!("{}/team/site", served.addr);
+        let pushed = desk.ok(&format!("push --json --tag latest --annotation who=me site {repo}:v1"));
+        assert_eq!(field(&desk.ok(&format!("push --json site {repo}:v1")), "sent_blobs"), "0");
+        let copy = format!("copy{}", line.len());
+        desk.ok(&format!("pull {repo}@{} {copy}", field(&pushed, "digest")));
+        assert_eq!(census(&desk.path(&copy)), census(&desk.path("site")));
+        assert_eq!(desk.ok(&format!("cat {repo} css.txt")), "sorts before css/");
+        let inspected = desk.ok(&format!("inspect --json {repo}"));
+        assert_eq!(
+            (field(&inspected, "digest"), field(&inspected, "who")),
+            (field(&pushed, "digest"), "me".to_owned())
+        );
+        let (exit, log) = served.stop();
+        assert_eq!(exit, 0, "{log}");
+    }
+}
+
+#[test]
+fn reading_one_file_takes_three_requests() {
+    let desk = Desk::new();
+    let served = desk.serve("serve --addr 127.0.0.1:0 --memory");
+    let site = format!("{}/site:v1", served.addr);
+    desk.ok(&format!("push site {site}"));
+    let marker = format!("inspect {}/no/where:v1", served.addr);
+    assert_eq!(desk.run(&marker).exit, 4);
+    assert_eq!(desk.ok(&format!("cat {site} css.txt")), "sorts before css/");
+    let (_, log) = served.stop();
+    let (_, after) = log.split_once("no/where").expect("the marker is in the log");
+    let requests: Vec<_> = after.lines().skip(1).filter(|line| line.contains("/v2/")).collect();
+    assert_eq!(requests.len(), 3, "{requests:#?}");
+}
+
+#[test]
+fn listings_show_files_directories_and_links() {
+    let desk = Desk::new();
+    desk.ok("push site oci:store");
+    assert_eq!(desk.ok("ls oci:store"), "css/\ncss.txt\nindex.html\nstart\n");
+    assert_eq!(desk.ok("ls oci:store css"), "empty/\nmain.css\n");
+    assert_eq!(desk.ok("ls -R oci:store"), "css/\ncss/empty/\ncss/main.css\ncss.txt\nindex.html\nstart\n");
+    let long = desk.ok("ls -l oci:store");
+    let columns: Vec<Vec<&str>> = long.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!((columns[1][0], columns[1][1]), ("-rw-------", "17"));
+    assert!(columns[0][0].starts_with('d') && columns[3][0].starts_with('l'), "{long}");
+    assert!(long.lines().last().unwrap().ends_with("start -> index.html"), "{long}");
+    assert_eq!(
+        desk.ok("tree oci:store"),
+        ".\n├── css/\n│   ├── empty/\n│   └── main.css\n├── css.txt\n├── index.html\n└── start -> index.html\n\n2 directories, 3 files, 1 link, 9.3 KiB\n"
+    );
+    assert_eq!(desk.ok("tree -L 1 oci:store css"), "css\n├── empty/\n└── main.css\n\n1 directory, 1 file, 9.3 KiB\n");
+    let json = desk.ok("ls --json oci:store css");
+    assert_eq!((field(&json, "schema"), field(&json, "name")), ("skep/ls/v1".to_owned(), "empty".to_owned()));
+}
+
+#[test]
+fn parts_are_copied_out() {
+    let desk = Desk::new();
+    desk.ok("push site oci:store:v1");
+    desk.ok("cp oci:store:v1:/css.txt one.txt");
+    assert_eq!(fs::read_to_string(desk.path("one.txt")).unwrap(), "sorts before css/");
+    assert_eq!(desk.ok("cp oci:store:v1:/css.txt -"), "sorts before css/");
+    fs::create_dir(desk.path("into")).unwrap();
+    desk.ok("cp oci:store:v1:/css.txt oci:store:v1:/css into");
+    assert_eq!(fs::read_to_string(desk.path("into/css.txt")).unwrap(), "sorts before css/");
+    assert_eq!(fs::read(desk.path("into/css/main.css")).unwrap().len(), 19 * 500);
+    desk.ok("cp oci:store:v1:/css new");
+    assert_eq!(census(&desk.path("new")), census(&desk.path("site/css")));
+    assert_eq!(desk.run("cp oci:store:v1:/nothing x").exit, 4);
+    assert_eq!(desk.run("cp oci:store:v1 x").exit, 2);
+    assert!(!desk.path("x").exists());
+}
+
+#[test]
+fn tags_are_set_and_guarded() {
+    let desk = Desk::new();
+    let one = field(&desk.ok("push --json site oci:store:v1"), "digest");
+    desk.ok("tag oci:store:v1 v2 latest");
+    assert_eq!(field(&desk.ok("inspect --json oci:store"), "digest"), one);
+    fs::write(desk.path("site/new"), "new").unwrap();
+    let refused = desk.run("push --no-clobber site oci:store:v1");
+    assert_eq!(refused.exit, 6, "{}", refused.err);
+    assert!(refused.err.contains("hint: "), "{}", refused.err);
+    assert_eq!(field(&desk.ok("inspect --json oci:store:v1"), "digest"), one);
+    let two = field(&desk.ok("push --json site oci:store:v1"), "digest");
+    assert_ne!(one, two);
+    assert_eq!(field(&desk.ok(&format!("inspect --json oci:store@{one}")), "digest"), one);
+    assert_eq!(desk.run("tag oci:store v3").exit, 2);
+}
+
+#[test]
+fn failures_have_their_exit_code_and_a_hint() {
+    let desk = Desk::new();
+    desk.ok("push site oci:store:v1");
+    for (line, exit, words) in [
+        ("", 2, "Usage"),
+        ("push site", 2, "REF"),
+        ("push site alpine", 2, "host"),
+        ("cat oci:store:v1", 2, "PATH"),
+        ("push missing oci:store:v1", 12, "missing"),
+        ("cat oci:store:v1 nothing", 4, "nothing"),
+        ("cat oci:store:v1 css", 1, "directory"),
+        ("cat oci:store:v9 index.html", 4, "v9"),
+        ("ls oci:nowhere", 4, "nowhere"),
+        ("ls oci:store:v1 nothing", 4, "nothing"),
+        ("inspect 127.0.0.1:1/a/b", 7, "hint: "),
+        ("serve --addr 0.0.0.0:0", 2, "--open"),
+    ] {
+        let came = desk.run(line);
+        assert_eq!(came.exit, exit, "{line}: {}", came.err);
+        assert!(came.err.contains(words), "{line}: {}", came.err);
+        assert!(came.out.is_empty(), "{line}: {}", came.out);
+    }
+    let came = desk.run("cat --json oci:store:v9 index.html");
+    assert_eq!(
+        (field(&came.err, "schema"), field(&came.err, "code"), field(&came.err, "exit")),
+        ("skep/error/v1".to_owned(), "not_found".to_owned(), "4".to_owned())
+    );
+}
+
+#[test]
+fn what_is_there_is_printed_and_what_is_not_is_said() {
+    let desk = Desk::new();
+    desk.ok("push site oci:store");
+    let came = desk.run("cat oci:store css.txt nothing index.html");
+    assert_eq!((came.exit, came.out.as_str()), (11, "sorts before css/<h1>hello</h1>\n"));
+    assert!(came.err.contains("nothing: not found") && came.err.contains("1 of 3 failed"), "{}", came.err);
+    assert_eq!(desk.run("cat oci:store nothing nowhere").exit, 4);
+    assert_eq!(desk.run("cp oci:store:/css.txt oci:store:/nothing into/").exit, 11);
+    assert!(desk.path("into/css.txt").exists());
+}
+
+#[test]
+fn a_damaged_store_is_noticed() {
+    let desk = Desk::new();
+    desk.ok("push -c none site oci:store:v1");
+    for blob in fs::read_dir(desk.path("store/blobs/sha256")).unwrap() {
+        let path = blob.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        // The data blob is the one with the page in it as it is.
+        if let Some(at) = bytes.windows(14).position(|part| part == b"<h1>hello</h1>") {
+            let mut bytes = bytes;
+            bytes[at + 5] ^= 1;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+    let came = desk.run("cat oci:store:v1 index.html");
+    assert_eq!(came.exit, 10, "{}", came.err);
+    assert_eq!(desk.run("pull oci:store:v1 copy").exit, 10);
+    assert!(!desk.path("copy/index.html").exists());
+    assert_eq!(desk.ok("cat oci:store:v1 css.txt"), "sorts before css/");
+}
+
+#[test]
+fn an_interrupted_pull_leaves_nothing_half_done() {
+    let desk = Desk::new();
+    let mut noise = vec![0u8; 12 << 20];
+    let mut state = 1u64;
+    noise.chunks_exact_mut(8).for_each(|chunk| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        chunk.copy_from_slice(&state.to_le_bytes());
+    });
+    for at in 0..6 {
+        noise[0] = at;
+        fs::write(desk.path(&format!("site/large{at}")), &noise).unwrap();
+    }
+    desk.ok("push site oci:store:v1");
+    let want = census(&desk.path("site"));
+    let mut child = desk.command("pull oci:store:v1 copy").stderr(Stdio::piped()).spawn().unwrap();
+    while !desk.path("copy").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    terminate(&child);
+    let began = std::time::Instant::now();
+    let came = Came::from(child.wait_with_output().unwrap());
+    assert!(began.elapsed().as_secs_f64() < 2.0, "took {:?}", began.elapsed());
+    assert!(came.exit == 130 || came.exit == 0, "{came:?}");
+    for line in census(&desk.path("copy")) {
+        let name = line.split(' ').next().unwrap();
+        assert!(
+            name.ends_with('/')
+                || want.iter().any(|want| want.split(" SystemTime").next() == line.split(" SystemTime").next()),
+            "{name}"
+        );
+    }
+    desk.ok("pull oci:store:v1 copy");
+    assert_eq!(census(&desk.path("copy")), want);
+}
+
+#[test]
+fn what_is_not_carried_is_said() {
+    let desk = Desk::new();
+    let socket = std::os::unix::net::UnixListener::bind(desk.path("site/socket")).unwrap();
+    let came = desk.run("push site oci:store:v1");
+    assert_eq!(came.exit, 0, "{}", came.err);
+    assert!(came.err.contains("not carried: 1 socket (socket)"), "{}", came.err);
+    drop(socket);
+}
+
+#[test]
+fn switches_have_variables() {
+    let desk = Desk::new();
+    for (value, json) in [("1", true), ("true", true), ("0", false), ("", false)] {
+        let out = desk.command("version").env("SKEP_JSON", value).output().unwrap();
+        assert_eq!(out.stdout.starts_with(b"{"), json, "{value:?}");
+    }
+    assert_eq!(desk.ok("version"), format!("skep {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn completions_are_printed_for_each_shell() {
+    let desk = Desk::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        assert!(desk.ok(&format!("completions {shell}")).contains("inspect"), "{shell}");
+    }
+}
+
+#[test]
+fn hostile_names_do_not_steer_the_terminal() {
+    let desk = Desk::new();
+    fs::write(desk.path("site/\x1b[2Jcleared"), "").unwrap();
+    desk.ok("push site oci:store");
+    assert!(desk.ok("ls oci:store").contains("\\u{1b}[2Jcleared"));
+    assert!(!desk.ok("tree oci:store").contains('\x1b'));
+    let came = desk.run("cat oci:store \x1b[31mred");
+    assert_eq!(came.exit, 4);
+    assert!(!came.err.contains('\x1b'), "{:?}", came.err);
+}
