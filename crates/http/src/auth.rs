@@ -130,7 +130,7 @@ impl Authenticator {
     pub(crate) async fn authorize(&self, need: &Scope) -> Result<Authorization> {
         let challenge = self.lock().challenge.clone();
         match challenge {
-            // Some registries take a token that came otherwise only when it comes at once; and it costs nothing.
+            // A token that was given needs no challenge; everything else waits for one.
             None => match self.credential().await? {
                 Credential::Bearer(token) => Ok(Authorization { header: Some(bearer(token)?), fresh: None }),
                 _ => Ok(Authorization::default()),

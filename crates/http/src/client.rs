@@ -112,6 +112,7 @@ impl Client {
                 .tls_certs_merge(certificates.into_iter().flatten())
                 .user_agent(&options.user_agent)
                 .connect_timeout(options.connect_timeout)
+                .pool_idle_timeout(IDLE_TIMEOUT)
                 .tcp_nodelay(true)
                 .http2_initial_stream_window_size(STREAM_WINDOW)
                 .http2_initial_connection_window_size(CONNECTION_WINDOW))
@@ -217,7 +218,9 @@ impl Registry for Client {
 
 /// The URL of a registry from what people write.
 fn base_url(host: &str, plain_http: bool) -> Result<Url> {
-    let invalid = |why: &str| Error::new(Code::NameInvalid, format!("{host:?} is not the host of a registry: {why}"));
+    // What stands before an @ may be a password.
+    let shown = host.rsplit_once('@').map_or(host, |(_, rest)| rest);
+    let invalid = |why: &str| Error::new(Code::NameInvalid, format!("{shown:?} is not the host of a registry: {why}"));
     let url = match host.split_once("://") {
         Some(("http" | "https", _)) => Url::parse(host),
         Some(_) => return Err(invalid("its scheme is neither http nor https")),
@@ -248,6 +251,9 @@ fn base_url(host: &str, plain_http: bool) -> Result<Url> {
 
 /// Where the registry is that people call docker.io.
 const HUB: &str = "registry-1.docker.io";
+/// How long a connection is kept for the next request: less than servers do, so that they do not close it just
+/// when it is taken up again, with a body that can be sent once only.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of one response that may be on the way; the default of 64 KiB limits it to 6 MB/s at 10 ms.
 const STREAM_WINDOW: u32 = 8 << 20;
 /// Bytes of all responses of a connection that may be on the way.

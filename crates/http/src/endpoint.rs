@@ -76,7 +76,6 @@ impl Endpoint {
     }
 
     /// The methods that the endpoint knows, as in an `Allow` header.
-    #[cfg(feature = "server")]
     pub(crate) fn methods(&self) -> &'static str {
         match self {
             Self::Base | Self::Catalog | Self::Referrers(..) | Self::Tags(_) => "GET, HEAD",

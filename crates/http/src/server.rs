@@ -12,11 +12,15 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::task::Context;
 use std::task::Poll;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use futures_util::TryStreamExt;
+use futures_util::stream;
 use http::HeaderMap;
 use http::HeaderValue;
 use http::Method;
@@ -34,6 +38,7 @@ use skep_registry::Registry;
 use skep_registry::Result;
 
 use crate::endpoint::Endpoint;
+use crate::server::query::Query;
 use crate::wire;
 
 pub use listen::serve;
@@ -42,7 +47,7 @@ pub use reply::ResponseBody;
 /// Bounds of what a [`Server`] takes and gives.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// Bytes of the largest manifest; larger ones are refused with 413. 4 MiB, as the specification has it.
+    /// Bytes of the largest manifest; larger ones are refused with 413. 4 MiB, and never more.
     pub max_manifest: u64,
     /// Items of the longest page of a list, whatever the client asks for. At least 1.
     pub max_page: usize,
@@ -78,11 +83,14 @@ impl Server {
 
     async fn answer(&self, request: Request<Body>) -> Response<ResponseBody> {
         let (parts, body) = request.into_parts();
+        let (body, lent) = lend(body);
         let path = parts.uri.path();
         let (endpoint, result) = match Endpoint::parse(path) {
             Ok(Some(endpoint)) => {
-                let query = query::Query::parse(parts.uri.query());
-                let result = self.dispatch(&endpoint, &parts.method, &query, &parts.headers, body).await;
+                let query = Query::parse(parts.uri.query());
+                let (registry, options) = (&*self.registry, &*self.options);
+                let call = Call { registry, options, query: &query, headers: &parts.headers };
+                let result = dispatch(&call, &endpoint, &parts.method, body).await;
                 (Some(endpoint), result)
             }
             Ok(None) => (None, Err(Error::new(Code::Unknown, format!("no such endpoint: {path:?}")).with_status(404))),
@@ -97,52 +105,14 @@ impl Server {
         response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
         // Types of manifests are the client's choice; a browser must not look for a better one.
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if response.status().is_client_error() && !parts.headers.contains_key(header::EXPECT) {
+            drain(&lent).await;
+        }
         if parts.method == Method::HEAD {
             response.body_mut().omit();
         }
         log(&parts.method, path, &parts.headers, &response);
         response
-    }
-
-    async fn dispatch(
-        &self,
-        endpoint: &Endpoint,
-        method: &Method,
-        query: &query::Query,
-        headers: &HeaderMap,
-        body: Body,
-    ) -> Result<Response<ResponseBody>> {
-        let registry = &*self.registry;
-        match (endpoint, method.as_str()) {
-            (Endpoint::Base, "GET" | "HEAD") => reply::json(StatusCode::OK, [], &serde_json::json!({})),
-
-            (Endpoint::Blob(repo, digest), "GET") => blob::get(registry, repo, digest, headers).await,
-            (Endpoint::Blob(repo, digest), "HEAD") => blob::head(registry, repo, digest, headers).await,
-            (Endpoint::Blob(repo, digest), "PUT") => blob::store(registry, repo, digest, body).await,
-            (Endpoint::Blob(repo, digest), "DELETE") => blob::delete(registry, repo, digest).await,
-
-            (Endpoint::Manifest(repo, name), "GET") => manifest::get(registry, repo, name, headers).await,
-            (Endpoint::Manifest(repo, name), "HEAD") => manifest::head(registry, repo, name, headers).await,
-            (Endpoint::Manifest(repo, name), "PUT") => {
-                let max = self.options.max_manifest;
-                manifest::put(registry, repo, name, query, headers, body, max).await
-            }
-            (Endpoint::Manifest(repo, name), "DELETE") => manifest::delete(registry, repo, name).await,
-
-            (Endpoint::Uploads(repo), "POST") => upload::post(registry, repo, query, body).await,
-            (Endpoint::Upload(repo, id), "GET" | "HEAD") => upload::status(registry, repo, id).await,
-            (Endpoint::Upload(repo, id), "PATCH") => upload::patch(registry, repo, id, headers, body).await,
-            (Endpoint::Upload(repo, id), "PUT") => upload::put(registry, repo, id, query, headers, body).await,
-            (Endpoint::Upload(repo, id), "DELETE") => upload::cancel(registry, repo, id).await,
-
-            (Endpoint::Tags(repo), "GET" | "HEAD") => list::tags(registry, repo, query, self.options.max_page).await,
-            (Endpoint::Catalog, "GET" | "HEAD") => list::repos(registry, query, self.options.max_page).await,
-            (Endpoint::Referrers(repo, subject), "GET" | "HEAD") => {
-                list::referrers(registry, repo, subject, query, self.options.max_page).await
-            }
-
-            _ => Err(Error::new(Code::Unsupported, format!("method {:?} of {endpoint}", method.as_str()))),
-        }
     }
 }
 
@@ -166,6 +136,43 @@ where
     }
 }
 
+/// What the answers to all requests are made of.
+struct Call<'a> {
+    registry: &'a dyn Registry,
+    options: &'a ServerOptions,
+    query: &'a Query,
+    headers: &'a HeaderMap,
+}
+
+async fn dispatch(call: &Call<'_>, endpoint: &Endpoint, method: &Method, body: Body) -> Result<Response<ResponseBody>> {
+    match (endpoint, method.as_str()) {
+        (Endpoint::Base, "GET" | "HEAD") => reply::json(StatusCode::OK, [], &serde_json::json!({})),
+
+        (Endpoint::Blob(repo, digest), "GET") => blob::get(call, repo, digest).await,
+        (Endpoint::Blob(repo, digest), "HEAD") => blob::head(call, repo, digest).await,
+        // Not in the specification; some clients know no other way to write.
+        (Endpoint::Blob(repo, digest), "PUT") => blob::store(call, repo, digest, body).await,
+        (Endpoint::Blob(repo, digest), "DELETE") => blob::delete(call, repo, digest).await,
+
+        (Endpoint::Manifest(repo, reference), "GET") => manifest::get(call, repo, reference).await,
+        (Endpoint::Manifest(repo, reference), "HEAD") => manifest::head(call, repo, reference).await,
+        (Endpoint::Manifest(repo, reference), "PUT") => manifest::put(call, repo, reference, body).await,
+        (Endpoint::Manifest(repo, reference), "DELETE") => manifest::delete(call, repo, reference).await,
+
+        (Endpoint::Uploads(repo), "POST") => upload::post(call, repo, body).await,
+        (Endpoint::Upload(repo, id), "GET" | "HEAD") => upload::status(call, repo, id).await,
+        (Endpoint::Upload(repo, id), "PATCH") => upload::patch(call, repo, id, body).await,
+        (Endpoint::Upload(repo, id), "PUT") => upload::put(call, repo, id, body).await,
+        (Endpoint::Upload(repo, id), "DELETE") => upload::cancel(call, repo, id).await,
+
+        (Endpoint::Catalog, "GET" | "HEAD") => list::repos(call).await,
+        (Endpoint::Referrers(repo, subject), "GET" | "HEAD") => list::referrers(call, repo, subject).await,
+        (Endpoint::Tags(repo), "GET" | "HEAD") => list::tags(call, repo).await,
+
+        _ => Err(Error::new(Code::Unsupported, format!("method {:?} of {endpoint}", method.as_str()))),
+    }
+}
+
 fn request_body<B>(body: B) -> Body
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -178,6 +185,29 @@ where
         Some(len) => body.exactly(len),
         None => body,
     }
+}
+
+/// A body to be read by whoever answers, and what they leave of it.
+fn lend(body: Body) -> (Body, Arc<Mutex<Body>>) {
+    let (len, lent) = (body.len(), Arc::new(Mutex::new(body)));
+    let shared = lent.clone();
+    (Body::new(len, stream::poll_fn(move |cx| lock(&shared).poll_next_unpin(cx))), lent)
+}
+
+/// Reads what a refused request still sends: a client that is sending when the connection closes would not
+/// see the answer. One that waits for permission to send is better left waiting.
+async fn drain(lent: &Mutex<Body>) {
+    let mut drained = 0;
+    while drained < MAX_DRAINED
+        && let Some(Ok(part)) = std::future::poll_fn(|cx| lock(lent).poll_next_unpin(cx)).await
+    {
+        drained += part.len();
+    }
+}
+
+fn lock(lent: &Mutex<Body>) -> MutexGuard<'_, Body> {
+    // Whoever panicked in a body has left it at an error or at its end.
+    lent.lock().unwrap_or_else(|poison| poison.into_inner())
 }
 
 /// The one edge where an error becomes an answer.
@@ -219,3 +249,5 @@ fn log(method: &Method, path: &str, headers: &HeaderMap, response: &Response<Res
 
 /// What Docker's clients look for before anything else.
 const API_VERSION: &str = "docker-distribution-api-version";
+/// Bytes of a refused request that are read nevertheless.
+const MAX_DRAINED: usize = 64 << 20;

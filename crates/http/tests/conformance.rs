@@ -25,3 +25,18 @@ mod over_a_layout {
         (server.client(), (server, dir))
     });
 }
+
+mod over_an_old_registry {
+    skep_registry::conformance_tests!({
+        let server = crate::support::old_registry().await;
+        (server.client(), server)
+    });
+}
+
+mod over_a_registry_that_ignores_ranges {
+    skep_registry::conformance_tests!({
+        let odd = crate::support::odd::Odd { ignores_ranges: true, ..Default::default() };
+        let server = crate::support::Served::new(std::sync::Arc::new(odd)).await;
+        (server.client(), server)
+    });
+}

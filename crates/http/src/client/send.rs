@@ -45,7 +45,12 @@ enum Payload {
 impl Request {
     /// A request without a body.
     pub(crate) fn new(method: Method, url: Url, scope: Scope) -> Self {
-        Self { method, url, headers: HeaderMap::new(), payload: Payload::Bytes(Bytes::new()), scope, alone: false }
+        let mut headers = HeaderMap::new();
+        if !matches!(method, Method::GET | Method::HEAD) {
+            // spec, "Pushing a blob in chunks": the post request MUST include Content-Length: 0.
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+        }
+        Self { method, url, headers, payload: Payload::Bytes(Bytes::new()), scope, alone: false }
     }
 
     pub(crate) fn get(url: Url, scope: Scope) -> Self {
@@ -62,15 +67,17 @@ impl Request {
 
     /// Carries bytes.
     pub(crate) fn bytes(mut self, bytes: Bytes) -> Self {
+        self.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         self.payload = Payload::Bytes(bytes);
         self
     }
 
     /// Carries a stream. It can be sent once only, so the registry should have challenged an earlier request.
     pub(crate) fn stream(mut self, body: Body) -> Self {
-        if let Some(len) = body.len() {
-            self.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
-        }
+        match body.len() {
+            Some(len) => self.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len)),
+            None => self.headers.remove(header::CONTENT_LENGTH),
+        };
         self.payload = Payload::Stream(Some(held(body)));
         self
     }
@@ -85,10 +92,10 @@ impl Request {
         matches!(self.payload, Payload::Bytes(_))
     }
 
+    /// What is to be sent; the stream only once.
     fn body(&mut self) -> Option<reqwest::Body> {
         match &mut self.payload {
-            Payload::Bytes(bytes) if bytes.is_empty() && matches!(self.method.as_str(), "GET" | "HEAD") => None,
-            Payload::Bytes(bytes) => Some(bytes.clone().into()),
+            Payload::Bytes(bytes) => Some(bytes.clone()).filter(|bytes| !bytes.is_empty()).map(Into::into),
             Payload::Stream(body) => body.take().map(reqwest::Body::wrap_stream),
         }
     }

@@ -11,12 +11,12 @@ use skep_registry::Code;
 use skep_registry::Descriptor;
 use skep_registry::Digest;
 use skep_registry::OCTET_STREAM;
-use skep_registry::Registry;
 use skep_registry::RepoName;
 use skep_registry::Result;
 use skep_registry::UploadOptions;
 
 use crate::endpoint::Endpoint;
+use crate::server::Call;
 use crate::server::refuse;
 use crate::server::reply::ResponseBody;
 use crate::server::reply::client_has;
@@ -26,42 +26,33 @@ use crate::server::reply::not_modified;
 use crate::server::reply::reply;
 use crate::wire;
 
-pub(super) async fn get(
-    registry: &dyn Registry,
-    repo: &RepoName,
-    digest: &Digest,
-    headers: &HeaderMap,
-) -> Result<Response<ResponseBody>> {
-    if client_has(headers, digest) {
-        registry.head_blob(repo, digest).await?;
+pub(super) async fn get(call: &Call<'_>, repo: &RepoName, digest: &Digest) -> Result<Response<ResponseBody>> {
+    if client_has(call.headers, digest) {
+        call.registry.head_blob(repo, digest).await?;
         return not_modified(digest);
     }
-    if let Some(url) = registry.locate_blob(repo, digest).await? {
+    if let Some(url) = call.registry.locate_blob(repo, digest).await? {
         let headers = [(header::LOCATION, url.into()), (wire::CONTENT_DIGEST, digest.to_string())];
         return empty(StatusCode::TEMPORARY_REDIRECT, headers);
     }
-    let range = match asked_range(headers, digest) {
+    let range = match asked_range(call.headers, digest) {
         Ok(range) => range,
-        Err(error) => return out_of_range(registry, repo, digest, error).await,
+        Err(error) => return out_of_range(call, repo, digest, error).await,
     };
-    match registry.get_blob(repo, digest, range).await {
-        Ok(blob) => match range {
-            None => whole(blob),
-            Some(range) => part(blob, range),
-        },
-        Err(error) if *error.code() == Code::RangeInvalid => out_of_range(registry, repo, digest, error).await,
-        Err(error) => Err(error),
+    let answer = match (call.registry.get_blob(repo, digest, range).await, range) {
+        (Ok(blob), None) => whole(blob),
+        (Ok(blob), Some(range)) => part(blob, range),
+        (Err(error), _) => Err(error),
+    };
+    match answer {
+        Err(error) if *error.code() == Code::RangeInvalid => out_of_range(call, repo, digest, error).await,
+        answer => answer,
     }
 }
 
-pub(super) async fn head(
-    registry: &dyn Registry,
-    repo: &RepoName,
-    digest: &Digest,
-    headers: &HeaderMap,
-) -> Result<Response<ResponseBody>> {
-    let descriptor = registry.head_blob(repo, digest).await?;
-    if client_has(headers, digest) {
+pub(super) async fn head(call: &Call<'_>, repo: &RepoName, digest: &Digest) -> Result<Response<ResponseBody>> {
+    let descriptor = call.registry.head_blob(repo, digest).await?;
+    if client_has(call.headers, digest) {
         return not_modified(digest);
     }
     let headers = [
@@ -76,7 +67,7 @@ pub(super) async fn head(
 
 /// Stores a blob that comes whole in one request.
 pub(super) async fn store(
-    registry: &dyn Registry,
+    call: &Call<'_>,
     repo: &RepoName,
     digest: &Digest,
     body: Body,
@@ -84,11 +75,11 @@ pub(super) async fn store(
     match body.len() {
         Some(size) => {
             let descriptor = Descriptor::new(OCTET_STREAM, digest.clone(), size);
-            registry.put_blob(repo, &descriptor, body).await?;
+            call.registry.put_blob(repo, &descriptor, body).await?;
         }
         None => {
             let options = UploadOptions { algorithm: digest.algorithm(), ..Default::default() };
-            let mut upload = registry.upload_blob(repo, options).await?;
+            let mut upload = call.registry.upload_blob(repo, options).await?;
             if let Err(error) = upload.append(body).await {
                 // The client has no name for this session; the first error is the one to tell.
                 let _ = upload.cancel().await;
@@ -106,12 +97,8 @@ pub(super) fn created(repo: &RepoName, digest: &Digest) -> Result<Response<Respo
     empty(StatusCode::CREATED, [(header::LOCATION, location), (wire::CONTENT_DIGEST, digest.to_string())])
 }
 
-pub(super) async fn delete(
-    registry: &dyn Registry,
-    repo: &RepoName,
-    digest: &Digest,
-) -> Result<Response<ResponseBody>> {
-    registry.delete_blob(repo, digest).await?;
+pub(super) async fn delete(call: &Call<'_>, repo: &RepoName, digest: &Digest) -> Result<Response<ResponseBody>> {
+    call.registry.delete_blob(repo, digest).await?;
     empty(StatusCode::ACCEPTED, [])
 }
 
@@ -153,12 +140,12 @@ fn part(blob: Blob, range: ByteRange) -> Result<Response<ResponseBody>> {
 
 /// Refuses a range, naming the size as RFC 9110, 15.5.17 has it.
 async fn out_of_range(
-    registry: &dyn Registry,
+    call: &Call<'_>,
     repo: &RepoName,
     digest: &Digest,
     error: skep_registry::Error,
 ) -> Result<Response<ResponseBody>> {
-    let size = registry.head_blob(repo, digest).await?.size;
+    let size = call.registry.head_blob(repo, digest).await?.size;
     let mut response = refuse(StatusCode::RANGE_NOT_SATISFIABLE.as_u16(), &error);
     let value = format!("bytes */{size}").parse().expect("digits and punctuation can stand in a header");
     response.headers_mut().insert(header::CONTENT_RANGE, value);

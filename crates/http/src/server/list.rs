@@ -8,48 +8,40 @@ use skep_registry::Digest;
 use skep_registry::Listing;
 use skep_registry::MAX_MANIFEST;
 use skep_registry::ReferrerQuery;
-use skep_registry::Registry;
 use skep_registry::RepoName;
 use skep_registry::Result;
 use skep_registry::media_type;
 
 use crate::endpoint::Endpoint;
+use crate::server::Call;
 use crate::server::query::Query;
 use crate::server::reply::ResponseBody;
 use crate::server::reply::json;
 use crate::wire;
 
-pub(super) async fn tags(
-    registry: &dyn Registry,
-    repo: &RepoName,
-    query: &Query,
-    max: usize,
-) -> Result<Response<ResponseBody>> {
-    let Listing { items, next } = registry.list_tags(repo, &query.page(max)?).await?;
+pub(super) async fn tags(call: &Call<'_>, repo: &RepoName) -> Result<Response<ResponseBody>> {
+    let Listing { items, next } = call.registry.list_tags(repo, &call.query.page(call.options.max_page)?).await?;
     let tags = items.iter().map(ToString::to_string).collect();
     let mut response = json(StatusCode::OK, [], &wire::TagList { name: repo.to_string(), tags: Some(tags) })?;
-    link(&mut response, &Endpoint::Tags(repo.clone()), query, next);
+    link(&mut response, &Endpoint::Tags(repo.clone()), call.query, next);
     Ok(response)
 }
 
-pub(super) async fn repos(registry: &dyn Registry, query: &Query, max: usize) -> Result<Response<ResponseBody>> {
-    let Listing { items, next } = registry.list_repos(&query.page(max)?).await?;
+pub(super) async fn repos(call: &Call<'_>) -> Result<Response<ResponseBody>> {
+    let Listing { items, next } = call.registry.list_repos(&call.query.page(call.options.max_page)?).await?;
     let repositories = items.iter().map(ToString::to_string).collect();
     let mut response = json(StatusCode::OK, [], &wire::RepoList { repositories: Some(repositories) })?;
-    link(&mut response, &Endpoint::Catalog, query, next);
+    link(&mut response, &Endpoint::Catalog, call.query, next);
     Ok(response)
 }
 
-pub(super) async fn referrers(
-    registry: &dyn Registry,
-    repo: &RepoName,
-    subject: &Digest,
-    query: &Query,
-    max: usize,
-) -> Result<Response<ResponseBody>> {
-    let artifact_type = query.get(wire::ARTIFACT_TYPE).filter(|text| !text.is_empty());
-    let asked = ReferrerQuery { artifact_type: artifact_type.map(str::to_owned), page: query.page(max)? };
-    let listing = match registry.list_referrers(repo, subject, &asked).await {
+pub(super) async fn referrers(call: &Call<'_>, repo: &RepoName, subject: &Digest) -> Result<Response<ResponseBody>> {
+    let artifact_type = call.query.get(wire::ARTIFACT_TYPE).filter(|text| !text.is_empty());
+    let asked = ReferrerQuery {
+        artifact_type: artifact_type.map(str::to_owned),
+        page: call.query.page(call.options.max_page)?,
+    };
+    let listing = match call.registry.list_referrers(repo, subject, &asked).await {
         // spec, "Listing Referrers": "the registry MUST NOT return a 404".
         Err(error) if error.is_not_found() => Listing::complete(Vec::new()),
         listing => listing?,
@@ -61,7 +53,7 @@ pub(super) async fn referrers(
         let value = wire::ARTIFACT_TYPE.parse().expect("letters can stand in a header");
         response.headers_mut().insert(wire::FILTERS_APPLIED, value);
     }
-    link(&mut response, &Endpoint::Referrers(repo.clone(), subject.clone()), query, next);
+    link(&mut response, &Endpoint::Referrers(repo.clone(), subject.clone()), call.query, next);
     Ok(response)
 }
 

@@ -9,17 +9,17 @@ use skep_registry::Body;
 use skep_registry::Code;
 use skep_registry::Descriptor;
 use skep_registry::Error;
+use skep_registry::MAX_MANIFEST;
 use skep_registry::Manifest;
 use skep_registry::ManifestRef;
 use skep_registry::PutManifest;
-use skep_registry::Registry;
 use skep_registry::RepoName;
 use skep_registry::Result;
 use skep_registry::Tag;
 use skep_registry::media_type;
 
 use crate::endpoint::Endpoint;
-use crate::server::query::Query;
+use crate::server::Call;
 use crate::server::refuse;
 use crate::server::reply::ResponseBody;
 use crate::server::reply::client_has;
@@ -29,36 +29,26 @@ use crate::server::reply::not_modified;
 use crate::server::reply::reply;
 use crate::wire;
 
-pub(super) async fn get(
-    registry: &dyn Registry,
-    repo: &RepoName,
-    reference: &ManifestRef,
-    headers: &HeaderMap,
-) -> Result<Response<ResponseBody>> {
-    if headers.contains_key(header::IF_NONE_MATCH) {
-        let descriptor = registry.head_manifest(repo, reference).await?;
-        if client_has(headers, &descriptor.digest) {
+pub(super) async fn get(call: &Call<'_>, repo: &RepoName, reference: &ManifestRef) -> Result<Response<ResponseBody>> {
+    if call.headers.contains_key(header::IF_NONE_MATCH) {
+        let descriptor = call.registry.head_manifest(repo, reference).await?;
+        if client_has(call.headers, &descriptor.digest) {
             return not_modified(&descriptor.digest);
         }
     }
-    let manifest = registry.get_manifest(repo, reference).await?;
-    if !accepts(headers, manifest.media_type()) {
+    let manifest = call.registry.get_manifest(repo, reference).await?;
+    if !accepts(call.headers, manifest.media_type()) {
         return Ok(not_acceptable(manifest.descriptor()));
     }
     reply(StatusCode::OK, described(manifest.descriptor()), Body::from(manifest.bytes().clone()))
 }
 
-pub(super) async fn head(
-    registry: &dyn Registry,
-    repo: &RepoName,
-    reference: &ManifestRef,
-    headers: &HeaderMap,
-) -> Result<Response<ResponseBody>> {
-    let descriptor = registry.head_manifest(repo, reference).await?;
-    if client_has(headers, &descriptor.digest) {
+pub(super) async fn head(call: &Call<'_>, repo: &RepoName, reference: &ManifestRef) -> Result<Response<ResponseBody>> {
+    let descriptor = call.registry.head_manifest(repo, reference).await?;
+    if client_has(call.headers, &descriptor.digest) {
         return not_modified(&descriptor.digest);
     }
-    if !accepts(headers, &descriptor.media_type) {
+    if !accepts(call.headers, &descriptor.media_type) {
         return Ok(not_acceptable(&descriptor));
     }
     let length = [(header::CONTENT_LENGTH, descriptor.size.to_string())];
@@ -66,25 +56,20 @@ pub(super) async fn head(
     reply(StatusCode::OK, headers, Body::new(None, futures_util::stream::empty()))
 }
 
-#[allow(clippy::too_many_arguments, reason = "a request has so many parts, and each is named in its type")]
 pub(super) async fn put(
-    registry: &dyn Registry,
+    call: &Call<'_>,
     repo: &RepoName,
     reference: &ManifestRef,
-    query: &Query,
-    headers: &HeaderMap,
     body: Body,
-    max: u64,
 ) -> Result<Response<ResponseBody>> {
-    let mut tags = query.all("tag").map(str::parse).collect::<Result<Vec<Tag>>>()?;
-    let bytes = match body.bytes(max).await {
-        Ok(bytes) => bytes,
+    let mut tags = call.query.all("tag").map(str::parse).collect::<Result<Vec<Tag>>>()?;
+    let bytes = match body.bytes(call.options.max_manifest.min(MAX_MANIFEST)).await {
         Err(error) if *error.code() == Code::SizeInvalid => {
             return Ok(refuse(StatusCode::PAYLOAD_TOO_LARGE.as_u16(), &error));
         }
-        Err(error) => return Err(error),
+        bytes => bytes?,
     };
-    let media_type = media_type_of(wire::text(headers, &header::CONTENT_TYPE), &bytes)?;
+    let media_type = media_type_of(wire::text(call.headers, &header::CONTENT_TYPE), &bytes)?;
     let manifest = match reference {
         ManifestRef::Digest(digest) => Manifest::verified(media_type, digest, bytes)?,
         ManifestRef::Tag(tag) => {
@@ -93,8 +78,8 @@ pub(super) async fn put(
         }
     };
     let content = manifest.to_store()?;
-    let if_absent = wire::text(headers, &header::IF_NONE_MATCH) == Some("*");
-    registry.put_manifest(repo, &manifest, PutManifest { tags: tags.clone(), if_absent }).await?;
+    let if_absent = wire::text(call.headers, &header::IF_NONE_MATCH) == Some("*");
+    call.registry.put_manifest(repo, &manifest, PutManifest { tags: tags.clone(), if_absent }).await?;
     let digest = manifest.digest();
     let mut headers = vec![
         (header::LOCATION, Endpoint::Manifest(repo.clone(), digest.clone().into()).to_string()),
@@ -107,11 +92,11 @@ pub(super) async fn put(
 }
 
 pub(super) async fn delete(
-    registry: &dyn Registry,
+    call: &Call<'_>,
     repo: &RepoName,
     reference: &ManifestRef,
 ) -> Result<Response<ResponseBody>> {
-    registry.delete_manifest(repo, reference).await?;
+    call.registry.delete_manifest(repo, reference).await?;
     empty(StatusCode::ACCEPTED, [])
 }
 

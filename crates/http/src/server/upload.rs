@@ -10,34 +10,28 @@ use skep_registry::Code;
 use skep_registry::Digest;
 use skep_registry::Error;
 use skep_registry::Mount;
-use skep_registry::Registry;
 use skep_registry::RepoName;
 use skep_registry::Result;
 use skep_registry::Upload;
 use skep_registry::UploadOptions;
 
 use crate::endpoint::Endpoint;
+use crate::server::Call;
 use crate::server::blob;
-use crate::server::query::Query;
 use crate::server::reply::ResponseBody;
 use crate::server::reply::empty;
 use crate::server::reply::reply;
 use crate::wire;
 
 /// Mounts a blob, or stores one in one go, or begins an upload.
-pub(super) async fn post(
-    registry: &dyn Registry,
-    repo: &RepoName,
-    query: &Query,
-    body: Body,
-) -> Result<Response<ResponseBody>> {
-    let algorithm = query.get("digest-algorithm").map(str::parse::<Algorithm>).transpose()?;
-    let digest = query.get("digest").map(str::parse::<Digest>).transpose()?;
-    let mount = query.get("mount").map(str::parse::<Digest>).transpose()?;
-    let from = query.get("from").map(str::parse::<RepoName>).transpose()?;
+pub(super) async fn post(call: &Call<'_>, repo: &RepoName, body: Body) -> Result<Response<ResponseBody>> {
+    let algorithm = call.query.get("digest-algorithm").map(str::parse::<Algorithm>).transpose()?;
+    let digest = call.query.get("digest").map(str::parse::<Digest>).transpose()?;
+    let mount = call.query.get("mount").map(str::parse::<Digest>).transpose()?;
+    let from = call.query.get("from").map(str::parse::<RepoName>).transpose()?;
     let algorithm = algorithm.or(mount.as_ref().map(Digest::algorithm)).unwrap_or_default();
     if let Some(mount) = mount {
-        match registry.mount_blob(repo, &mount, from.as_ref()).await {
+        match call.registry.mount_blob(repo, &mount, from.as_ref()).await {
             Ok(Mount::Mounted) => return blob::created(repo, &mount),
             Ok(Mount::Upload(upload)) => return state(StatusCode::ACCEPTED, repo, &*upload),
             // spec, end-11: "unable to mount the requested blob, it SHOULD return a 202".
@@ -45,57 +39,44 @@ pub(super) async fn post(
             Err(error) => return Err(error),
         }
     } else if let Some(digest) = digest {
-        return blob::store(registry, repo, &digest, body).await;
+        return blob::store(call, repo, &digest, body).await;
     }
-    let upload = registry.upload_blob(repo, UploadOptions { algorithm, ..Default::default() }).await?;
+    let upload = call.registry.upload_blob(repo, UploadOptions { algorithm, ..Default::default() }).await?;
     state(StatusCode::ACCEPTED, repo, &*upload)
 }
 
-pub(super) async fn status(registry: &dyn Registry, repo: &RepoName, id: &str) -> Result<Response<ResponseBody>> {
-    let upload = resume(registry, repo, id, Algorithm::default()).await?;
+pub(super) async fn status(call: &Call<'_>, repo: &RepoName, id: &str) -> Result<Response<ResponseBody>> {
+    let upload = resume(call, repo, id, Algorithm::default()).await?;
     state(StatusCode::NO_CONTENT, repo, &*upload)
 }
 
-pub(super) async fn patch(
-    registry: &dyn Registry,
-    repo: &RepoName,
-    id: &str,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Response<ResponseBody>> {
-    let mut upload = resume(registry, repo, id, Algorithm::default()).await?;
-    append(&mut *upload, headers, body).await?;
+pub(super) async fn patch(call: &Call<'_>, repo: &RepoName, id: &str, body: Body) -> Result<Response<ResponseBody>> {
+    let mut upload = resume(call, repo, id, Algorithm::default()).await?;
+    append(&mut *upload, call.headers, body).await?;
     state(StatusCode::ACCEPTED, repo, &*upload)
 }
 
-pub(super) async fn put(
-    registry: &dyn Registry,
-    repo: &RepoName,
-    id: &str,
-    query: &Query,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Response<ResponseBody>> {
-    let Some(digest) = query.get("digest") else {
+pub(super) async fn put(call: &Call<'_>, repo: &RepoName, id: &str, body: Body) -> Result<Response<ResponseBody>> {
+    let Some(digest) = call.query.get("digest") else {
         return Err(Error::new(Code::DigestInvalid, "the parameter digest is missing"));
     };
     let digest: Digest = digest.parse()?;
-    let mut upload = resume(registry, repo, id, digest.algorithm()).await?;
+    let mut upload = resume(call, repo, id, digest.algorithm()).await?;
     // Some clients send a Content-Range of less than nothing with a body of nothing.
     if !body.is_empty() {
-        append(&mut *upload, headers, body).await?;
+        append(&mut *upload, call.headers, body).await?;
     }
     upload.commit(&digest).await?;
     blob::created(repo, &digest)
 }
 
-pub(super) async fn cancel(registry: &dyn Registry, repo: &RepoName, id: &str) -> Result<Response<ResponseBody>> {
-    resume(registry, repo, id, Algorithm::default()).await?.cancel().await?;
+pub(super) async fn cancel(call: &Call<'_>, repo: &RepoName, id: &str) -> Result<Response<ResponseBody>> {
+    resume(call, repo, id, Algorithm::default()).await?.cancel().await?;
     empty(StatusCode::NO_CONTENT, [])
 }
 
-async fn resume(registry: &dyn Registry, repo: &RepoName, id: &str, algorithm: Algorithm) -> Result<Box<dyn Upload>> {
-    registry.upload_blob(repo, UploadOptions { resume: Some(id.to_owned()), algorithm }).await
+async fn resume(call: &Call<'_>, repo: &RepoName, id: &str, algorithm: Algorithm) -> Result<Box<dyn Upload>> {
+    call.registry.upload_blob(repo, UploadOptions { resume: Some(id.to_owned()), algorithm }).await
 }
 
 /// Adds a chunk where the upload stands, or a stream of unknown length that does not say where it belongs.

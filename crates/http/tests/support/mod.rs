@@ -1,19 +1,37 @@
-//! Servers on loopback, for tests.
+//! Servers on loopback, for tests: real ones, old ones, and ones that answer as they are told.
 
 #![allow(dead_code, reason = "each test uses its part of this")]
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it failed")]
 
-use std::sync::Arc;
+pub(crate) mod odd;
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::HeaderName;
+use http::HeaderValue;
+use http::Request;
+use http::Response;
+use http::StatusCode;
+use http::header;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use skep_http::Client;
 use skep_http::ClientOptions;
+use skep_http::Credential;
+use skep_http::ResponseBody;
 use skep_http::Server;
+use skep_registry::Body;
 use skep_registry::Memory;
 use skep_registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tower::Service;
 
-/// A registry that is served until this is dropped.
+/// Something that is served until this is dropped.
 pub(crate) struct Served {
     pub(crate) host: String,
     task: JoinHandle<()>,
@@ -21,16 +39,29 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn new(registry: Arc<dyn Registry>) -> Self {
+        Self::service(Server::new(registry)).await
+    }
+
+    pub(crate) async fn service<S>(service: S) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<ResponseBody>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let task = tokio::spawn(async move {
-            skep_http::serve(listener, Server::new(registry), std::future::pending()).await.unwrap();
+            skep_http::serve(listener, service, std::future::pending()).await.unwrap();
         });
         Self { host, task }
     }
 
     pub(crate) fn client(&self) -> Client {
         Client::new(&self.host, ClientOptions::default()).unwrap()
+    }
+
+    pub(crate) fn client_as(&self, credential: Credential) -> Client {
+        let credentials = Arc::new(credential);
+        Client::new(&self.host, ClientOptions { credentials, ..Default::default() }).unwrap()
     }
 }
 
@@ -42,4 +73,106 @@ impl Drop for Served {
 
 pub(crate) async fn memory() -> Served {
     Served::new(Arc::new(Memory::default())).await
+}
+
+/// A registry from before most headers were thought of: no referrers, no tags with a digest, no digests, no
+/// ranges, no links, no conditions.
+pub(crate) async fn old_registry() -> Served {
+    let server = Server::new(Arc::new(Memory::default()));
+    Served::service(tower::service_fn(move |mut request: Request<Incoming>| {
+        let mut server = server.clone();
+        async move {
+            if request.uri().path().contains("/referrers/") {
+                return Ok(reply(404, &[("content-type", "text/html")], "<h1>not found</h1>"));
+            }
+            for name in [header::RANGE, header::IF_NONE_MATCH] {
+                request.headers_mut().remove(name);
+            }
+            if request.uri().path().contains("/manifests/") {
+                *request.uri_mut() = request.uri().path().parse().unwrap();
+            }
+            let mut response = server.call(request).await?;
+            for name in ["docker-content-digest", "oci-subject", "oci-tag", "upload-offset", "link"] {
+                response.headers_mut().remove(name);
+            }
+            Ok(response)
+        }
+    }))
+    .await
+}
+
+/// A request that a [`Fake`] saw.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    /// Path and query.
+    pub(crate) target: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Seen {
+    /// Method and target, as in `GET /v2/`.
+    pub(crate) fn line(&self) -> String {
+        format!("{} {}", self.method, self.target)
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+}
+
+/// A registry that answers as it is told, and remembers what it was asked.
+pub(crate) struct Fake {
+    pub(crate) served: Served,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Fake {
+    pub(crate) async fn new(answer: impl Fn(&Seen) -> Response<ResponseBody> + Send + Sync + 'static) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (answer, log) = (Arc::new(answer), seen.clone());
+        let service = tower::service_fn(move |request: Request<Incoming>| {
+            let (answer, log) = (answer.clone(), log.clone());
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+                let target = parts.uri.path_and_query().unwrap().to_string();
+                let one = Seen { method: parts.method.to_string(), target, headers: parts.headers, body };
+                log.lock().unwrap().push(one.clone());
+                Ok(answer(&one))
+            }
+        });
+        Self { served: Served::service(service).await, seen }
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        &self.served.host
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.served.client()
+    }
+
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.seen().iter().map(Seen::line).collect()
+    }
+}
+
+pub(crate) fn reply(status: u16, headers: &[(&str, &str)], body: &str) -> Response<ResponseBody> {
+    stream(status, headers, Body::from(Bytes::copy_from_slice(body.as_bytes())))
+}
+
+pub(crate) fn stream(status: u16, headers: &[(&str, &str)], body: Body) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    for (name, value) in headers {
+        let name: HeaderName = name.parse().unwrap();
+        response.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
+    }
+    response
 }
