@@ -357,6 +357,21 @@ fn an_interrupted_pull_leaves_nothing_half_done() {
 }
 
 #[test]
+fn processes_push_to_one_layout_at_once() {
+    let desk = Desk::new();
+    let pushes: Vec<Child> = (0..8)
+        .map(|at| desk.command(&format!("push -q site oci:store:v{at}")).stderr(Stdio::piped()).spawn().unwrap())
+        .collect();
+    for push in pushes {
+        let came = Came::from(push.wait_with_output().unwrap());
+        assert_eq!(came.exit, 0, "{}", came.err);
+    }
+    for at in 0..8 {
+        assert_eq!(desk.ok(&format!("cat oci:store:v{at} css.txt")), "sorts before css/");
+    }
+}
+
+#[test]
 fn what_is_not_carried_is_said() {
     let desk = Desk::new();
     let socket = std::os::unix::net::UnixListener::bind(desk.path("site/socket")).unwrap();
