@@ -6,6 +6,9 @@ mod walk;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::fs::Permissions;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use skep_registry::Body;
 use skep_registry::Descriptor;
+use tempfile::Builder;
 
 use crate::beneath::Root;
 use crate::error::Error;
@@ -190,7 +194,7 @@ pub fn build(dir: &Path, options: &BuildOptions, progress: &(dyn Fn(Progress) + 
         duplicate_size: packed.duplicate_size,
         omitted: tree.omitted.clone(),
     };
-    let index = index_of(&tree, &packed);
+    let index = index_of(&tree, &packed)?;
     let limit = options.limits.index;
     if index.len() as u64 > limit {
         return Err(Error::limit("the index, in bytes,", limit, index.len() as u64));
@@ -206,7 +210,7 @@ pub fn build(dir: &Path, options: &BuildOptions, progress: &(dyn Fn(Progress) + 
     })
 }
 
-fn index_of(tree: &walk::Tree, packed: &pipeline::Packed) -> Bytes {
+fn index_of(tree: &walk::Tree, packed: &pipeline::Packed) -> Result<Bytes> {
     let entries = tree.files.iter().zip(&packed.stored).map(|(node, stored)| Entry {
         path: &node.path,
         data_offset: stored.offset,
@@ -284,18 +288,22 @@ impl Built {
         self.newest_ns
     }
 
-    /// Writes both blobs to files, replacing what is there. Blocks.
+    /// Writes both blobs to files, each of which appears when it is whole. Blocks.
     ///
     /// # Errors
     /// `Io`.
     pub fn save(&self, index_path: &Path, data_path: &Path) -> Result<()> {
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |source| Error::Io { what: "write", path, source }
-        };
-        let mut data = File::create(data_path).map_err(failed(data_path))?;
-        let mut reader = self.source().reader();
-        std::io::copy(&mut reader, &mut data).map_err(failed(data_path))?;
-        std::fs::write(index_path, &self.index).map_err(failed(index_path))
+        save(data_path, &mut self.source().reader())?;
+        save(index_path, &mut &self.index[..])
     }
+}
+
+fn save(path: &Path, content: &mut impl Read) -> Result<()> {
+    let failed = |source| Error::Io { what: "write", path: path.to_owned(), source };
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // As others make files: the mask decides.
+    let mut file = Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(dir).map_err(failed)?;
+    std::io::copy(content, &mut file).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
 }

@@ -143,6 +143,7 @@ async fn write_files(shared: &Arc<Shared>, options: &ExtractOptions) -> Result<(
     let (archive, plan) = (shared.archive.clone(), shared.plan.clone());
     let mut feed = Some(Box::pin(feed::Feed { archive, plan, gap: options.gap, jobs: sender }.run()));
     let mut outcome = Ok(());
+    let mut is_cancelled = false;
     loop {
         let feeding = async {
             match &mut feed {
@@ -154,6 +155,10 @@ async fn write_files(shared: &Arc<Shared>, options: &ExtractOptions) -> Result<(
             fed = feeding => {
                 feed = None;
                 fed
+            }
+            () = options.cancel.cancelled(), if !is_cancelled => {
+                is_cancelled = true;
+                Err(Error::Cancelled)
             }
             written = writers.join_next() => match written {
                 Some(written) => written.expect("writing does not panic"),

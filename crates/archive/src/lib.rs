@@ -5,6 +5,29 @@
 //! each. Content is verified by the index, the index by the manifest. [`Archive::extract`] brings a tree back
 //! as it was, and writes nowhere but below the directory it is given.
 //!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use skep_archive::{Archive, ArchiveManifest, BuildOptions, Limits, PushOptions, build, push};
+//! use skep_registry::Memory;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let dir = dir.path();
+//! std::fs::write(dir.join("greeting.txt"), "hello")?;
+//! let built = build(dir, &BuildOptions::default(), &|_| {})?;
+//! let (registry, repo) = (Memory::default(), "team/greetings".parse()?);
+//! let options = PushOptions { tags: vec!["v1".parse()?], ..Default::default() };
+//! let pushed = push(&registry, &repo, &built, &options).await?;
+//!
+//! let manifest = ArchiveManifest::parse(&pushed.manifest)?;
+//! let archive = Archive::open(Arc::new(registry), &repo, &manifest, Limits::default()).await?;
+//! assert_eq!(archive.read("greeting.txt").await?, "hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The format is the one of meigma/blob, version 1; what is added (chunks, symbolic links, directories) is
 //! skipped by readers that do not know it. `docs/format.md` has every byte.
 

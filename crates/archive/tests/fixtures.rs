@@ -12,6 +12,7 @@ use serde::Deserialize;
 use skep_archive::Archive;
 use skep_archive::Codec;
 use skep_archive::Directory;
+use skep_archive::Entry;
 use skep_archive::Index;
 use skep_archive::Limits;
 use skep_archive::Symlink;
@@ -86,7 +87,7 @@ fn indexes_are_rebuilt_byte_for_byte() {
         let entries: Vec<_> = index.entries_as_written().collect();
         let (links, dirs) = (std::iter::empty::<Symlink<'_>>(), std::iter::empty::<Directory<'_>>());
         let hash = index.data_hash().map_or(&[][..], |hash| hash);
-        let rebuilt = write_index(entries.into_iter(), links, dirs, index.data_size(), hash);
+        let rebuilt = write_index(entries.into_iter(), links, dirs, index.data_size(), hash).unwrap();
         assert!(rebuilt == bytes, "{}", case.display());
     }
 }
@@ -139,6 +140,52 @@ async fn all_cases_are_extracted() {
             assert_eq!(Digest::sha256(&content).hash(), entry.hash);
         }
     }
+}
+
+/// The bytes that `docs/format.md` explains.
+#[test]
+fn the_smallest_index_is_as_documented() {
+    let hash: [u8; 32] = Digest::sha256(b"hello").hash().try_into().unwrap();
+    let entry = Entry {
+        path: "a.txt",
+        data_offset: 0,
+        data_size: 5,
+        original_size: 5,
+        hash: &hash,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime_ns: 1_700_000_000_000_000_000,
+        codec: Codec::None,
+        chunks: None,
+    };
+    let link = Symlink { path: "l", target: "a.txt", uid: 0, gid: 0, mtime_ns: 0 };
+    let directory = Directory { path: "d", mode: 0o755, uid: 0, gid: 0, mtime_ns: 0 };
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let plain = [
+        "180000000000000000000e001800000000001400080004000e00000014000000",
+        "05000000000000000000000028000000200000002cf24dba5fb0a30e26e83b2a",
+        "c5b9e29e1b161e5c1fa7425e73043362938b9824010000001c00000000001600",
+        "2c00280000001c00140010000c000000000004001600000000002a36fe9c9717",
+        "a40100001c000000050000000000000005000000000000000000000028000000",
+        "200000002cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362",
+        "938b982405000000612e747874000000",
+    ];
+    let extended = [
+        "18000000000012002000000000001c0010000c00080004001200000040000000",
+        "440000001400000005000000000000000000000038000000200000002cf24dba",
+        "5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b982401000000",
+        "1400000001000000280000000100000054000000ecffffffed01000004000000",
+        "010000006400000008000c000800040008000000080000001000000005000000",
+        "612e747874000000010000006c0016002c00280000001c00140010000c000000",
+        "000004001600000000002a36fe9c9717a40100001c0000000500000000000000",
+        "05000000000000000000000028000000200000002cf24dba5fb0a30e26e83b2a",
+        "c5b9e29e1b161e5c1fa7425e73043362938b982405000000612e747874000000",
+    ];
+    let bytes = write_index([entry].into_iter(), [].into_iter(), [].into_iter(), 5, &hash).unwrap();
+    assert_eq!(hex(&bytes), plain.concat());
+    let bytes = write_index([entry].into_iter(), [link].into_iter(), [directory].into_iter(), 5, &hash).unwrap();
+    assert_eq!(hex(&bytes), extended.concat());
 }
 
 proptest! {

@@ -62,7 +62,7 @@ fn directory(path: &str) -> Directory<'_> {
 
 fn parse(entries: &[Entry<'_>], links: &[Symlink<'_>], directories: &[Directory<'_>], size: u64) -> Result<Index> {
     let (entries, links) = (entries.iter().copied(), links.iter().copied());
-    let bytes = write_index(entries, links, directories.iter().copied(), size, &HASH);
+    let bytes = write_index(entries, links, directories.iter().copied(), size, &HASH).unwrap();
     Index::parse(bytes, &Limits::default())
 }
 
@@ -81,7 +81,7 @@ impl Source for Bytewise {
 }
 
 fn archive(entries: &[Entry<'_>], data: &[u8], limits: Limits) -> Archive {
-    let index = write_index(entries.iter().copied(), [].into_iter(), [].into_iter(), data.len() as u64, &HASH);
+    let index = write_index(entries.iter().copied(), [].into_iter(), [].into_iter(), data.len() as u64, &HASH).unwrap();
     Archive::new(index, Arc::new(Bytewise(Bytes::copy_from_slice(data))), limits).unwrap()
 }
 
@@ -131,7 +131,7 @@ fn contradictions_are_refused_with_a_name() {
 fn limits_are_kept() {
     let index = |limits| {
         let entries = [file("a/b"), Entry { original_size: 10, data_size: 10, ..file("c") }];
-        let bytes = write_index(entries.into_iter(), [].into_iter(), [].into_iter(), 10, &HASH);
+        let bytes = write_index(entries.into_iter(), [].into_iter(), [].into_iter(), 10, &HASH).unwrap();
         Index::parse(bytes, &limits)
     };
     let limits = Limits::default;
@@ -277,4 +277,49 @@ async fn a_tree_that_changes_meanwhile_leads_nowhere_else() {
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     swapping.join().unwrap();
     assert!(describe(outside.path()).is_empty());
+}
+
+/// A source that never gives a byte.
+#[derive(Debug)]
+struct Silent(u64, Arc<tokio::sync::Notify>);
+
+#[async_trait]
+impl Source for Silent {
+    fn size(&self) -> u64 {
+        self.0
+    }
+
+    async fn read(&self, _: std::ops::Range<u64>) -> Result<Body> {
+        self.1.notify_one();
+        Ok(Body::new(None, futures_util::stream::pending()))
+    }
+}
+
+#[test]
+fn extracting_from_a_source_that_is_silent_can_be_stopped_and_dropped() {
+    let tree = tempdir().unwrap();
+    nasty_tree(tree.path());
+    let built = build(tree.path(), &BuildOptions::default());
+    let asked = Arc::new(tokio::sync::Notify::new());
+    let source = Arc::new(Silent(built.data_descriptor().size, asked.clone()));
+    let archive = Archive::new(built.index().clone(), source, Limits::default()).unwrap();
+    let dest = tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let options = ExtractOptions::default();
+        let stopping = async {
+            asked.notified().await;
+            options.cancel.cancel();
+        };
+        let (extracted, ()) = tokio::join!(archive.extract(dest.path(), &options, |_| {}), stopping);
+        assert!(matches!(extracted, Err(Error::Cancelled)));
+        let options = ExtractOptions::default();
+        tokio::select! {
+            _ = archive.extract(dest.path(), &options, |_| {}) => unreachable!("it never ends"),
+            () = asked.notified() => {}
+        }
+    });
+    // Waits for the writers, which learn that nobody waits for them.
+    drop(runtime);
+    assert!(describe(dest.path()).is_empty());
 }

@@ -85,7 +85,7 @@ pub(super) fn pack(
         workers => workers,
     };
     let queue = Queue::new(&tree.files, AHEAD * workers as u64);
-    let ledger = RwLock::new(Ledger::default());
+    let ledger = RwLock::new(Ledger { stored: Vec::with_capacity(tree.files.len()), by_hash: HashMap::new() });
     let mut assembler = Assembler {
         files: &tree.files,
         ledger: &ledger,
@@ -319,7 +319,6 @@ impl<'a> Queue<'a> {
 }
 
 /// What is stored so far, and by which hash it is found.
-#[derive(Default)]
 struct Ledger {
     stored: Vec<Stored>,
     /// The first 8 bytes of a hash; whether the rest is equal is looked up.

@@ -124,6 +124,9 @@ impl Walk<'_> {
                 let target = rustix::fs::readlinkat(parent, name, Vec::new())
                     .map_err(Error::io("read", self.root.path(&self.path)))?;
                 match target.into_string() {
+                    Ok(target) if target.len() as u64 > self.options.limits.path => {
+                        return Err(Error::InvalidPath { path: target, why: "a link to it is longer than the limit" });
+                    }
                     Ok(target) => {
                         let node = self.node(&known.map_or_else(|| stat(self), Ok)?);
                         self.note(&node, 0);

@@ -105,6 +105,9 @@ fn check_chunks(entry: &Entry<'_>, chunks: &Chunks<'_>) -> Result<()> {
         return wrong("it has a chunk table without a chunk size");
     }
     let count = entry.original_size.div_ceil(u64::from(chunks.size));
+    if count == 0 {
+        return wrong("it is empty and has a chunk table");
+    }
     if chunks.stored.len() as u64 / 4 != count || Some(chunks.hashes.len() as u64) != count.checked_mul(HASH as u64) {
         return wrong("the chunk table does not have an item for each chunk");
     }

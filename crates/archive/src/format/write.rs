@@ -10,21 +10,23 @@ use super::Codec;
 use super::Directory;
 use super::Entry;
 use super::Symlink;
+use crate::error::Error;
+use crate::error::Result;
 
 /// Writes the index of an archive, with everything in the order given: sorted by path, if it is to be found.
 ///
 /// The bytes are those that version 1 of the format in Go writes, when there are neither chunks nor symbolic
 /// links nor directories. An empty `data_hash` is left out.
 ///
-/// # Panics
-/// When the index would be larger than 2 GiB.
+/// # Errors
+/// `Limit` when the index might be larger than 2 GiB, which references cannot span.
 pub fn write_index<'a>(
     entries: impl DoubleEndedIterator<Item = Entry<'a>> + Clone,
     symlinks: impl DoubleEndedIterator<Item = Symlink<'a>> + Clone,
     directories: impl DoubleEndedIterator<Item = Directory<'a>> + Clone,
     data_size: u64,
     data_hash: &[u8],
-) -> Bytes {
+) -> Result<Bytes> {
     // A builder that grows copies everything it has and holds it twice meanwhile.
     let entry_size = |entry: Entry<'_>| {
         let chunks = entry.chunks.map_or(0, |chunks| chunks.stored.len() + chunks.hashes.len() + 20);
@@ -33,6 +35,9 @@ pub fn write_index<'a>(
     let size = entries.clone().map(entry_size).sum::<usize>()
         + symlinks.clone().map(|link| link.path.len() + link.target.len() + 60).sum::<usize>()
         + directories.clone().map(|dir| dir.path.len() + 60).sum::<usize>();
+    if size > LARGEST {
+        return Err(Error::limit("the index, in bytes,", LARGEST as u64, size as u64));
+    }
     let mut builder = FlatBufferBuilder::with_capacity(size + 256);
 
     // From last to first, each table behind its strings and vectors: the order in which Go writes them.
@@ -61,7 +66,7 @@ pub fn write_index<'a>(
     let root = builder.end_table(table);
     builder.finish_minimal(root);
     let (bytes, start) = builder.collapse();
-    Bytes::from(bytes).slice(start..)
+    Ok(Bytes::from(bytes).slice(start..))
 }
 
 type Written = WIPOffset<TableFinishedWIPOffset>;
@@ -118,6 +123,9 @@ fn write_directory(builder: &mut FlatBufferBuilder<'_>, directory: &Directory<'_
     let table = builder.end_table(table);
     WIPOffset::new(table.value())
 }
+
+/// Bytes of an index that references, of 31 bits, can span with some to spare.
+const LARGEST: usize = (1 << 31) - 4096;
 
 /// Where a vtable has the position of a field: behind its own length and that of the table.
 fn slot(number: VOffsetT) -> VOffsetT {
