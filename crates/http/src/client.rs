@@ -39,6 +39,7 @@ use url::Url;
 use crate::auth::Authenticator;
 use crate::auth::Credential;
 use crate::auth::Credentials;
+use crate::auth::Scope;
 use crate::endpoint::Endpoint;
 
 /// How a [`Client`] reaches its registry.
@@ -130,7 +131,7 @@ impl Client {
     /// # Errors
     /// `Unauthorized`; `Unsupported` when what answers is not a registry; `Unavailable`.
     pub async fn ping(&self) -> Result<()> {
-        let request = send::Request::get(self.url(&Endpoint::Base), crate::auth::Scope::new(""));
+        let request = send::Request::get(self.url(&Endpoint::Base), Scope::new(""));
         self.send(request).await?.expect(&[200], Code::Unsupported).await?;
         Ok(())
     }

@@ -16,24 +16,16 @@ use skep_http::ResponseBody;
 use skep_registry::Body;
 use skep_registry::Code;
 use skep_registry::Descriptor;
-use skep_registry::Digest;
 use skep_registry::OCTET_STREAM;
 use skep_registry::Page;
 use skep_registry::Registry;
 use skep_registry::RegistryExt;
-use skep_registry::RepoName;
 
 use crate::support::Fake;
 use crate::support::Seen;
+use crate::support::hello;
 use crate::support::reply;
-
-fn repo(name: &str) -> RepoName {
-    name.parse().unwrap()
-}
-
-fn hello() -> Digest {
-    Digest::sha256(b"hello")
-}
+use crate::support::repo;
 
 fn user() -> Credential {
     Credential::Basic { user: "user".to_owned(), password: "hunter2".to_owned() }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses its part of this")]
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it failed")]
 
+pub(crate) mod ask;
 pub(crate) mod odd;
 
 use std::convert::Infallible;
@@ -25,8 +26,13 @@ use skep_http::Credential;
 use skep_http::ResponseBody;
 use skep_http::Server;
 use skep_registry::Body;
+use skep_registry::Code;
+use skep_registry::Digest;
 use skep_registry::Memory;
 use skep_registry::Registry;
+use skep_registry::RepoName;
+use skep_registry::Result;
+use skep_registry::Tag;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tower::Service;
@@ -175,4 +181,25 @@ pub(crate) fn stream(status: u16, headers: &[(&str, &str)], body: Body) -> Respo
         response.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
     }
     response
+}
+
+pub(crate) fn repo(name: &str) -> RepoName {
+    name.parse().unwrap()
+}
+
+pub(crate) fn tag(tag: &str) -> Tag {
+    tag.parse().unwrap()
+}
+
+pub(crate) fn hello() -> Digest {
+    Digest::sha256(b"hello")
+}
+
+pub(crate) fn text(text: &'static str) -> Body {
+    Body::from(Bytes::from(text))
+}
+
+/// The code of an error; panics when there is none.
+pub(crate) fn code<T: std::fmt::Debug>(result: Result<T>) -> Code {
+    result.unwrap_err().code().clone()
 }

@@ -1,0 +1,296 @@
+//! The client, against registries that answer as they like: what it writes.
+
+#![allow(clippy::unwrap_used, reason = "a test says by a panic that it failed")]
+
+mod support;
+
+use bytes::Bytes;
+use futures_util::stream as parts;
+use skep_registry::Algorithm;
+use skep_registry::Body;
+use skep_registry::Code;
+use skep_registry::Descriptor;
+use skep_registry::Digest;
+use skep_registry::Error;
+use skep_registry::Manifest;
+use skep_registry::ManifestContent;
+use skep_registry::ManifestRef;
+use skep_registry::Mount;
+use skep_registry::OCTET_STREAM;
+use skep_registry::PutManifest;
+use skep_registry::ReferrerQuery;
+use skep_registry::Registry;
+use skep_registry::RegistryExt;
+use skep_registry::UploadOptions;
+use skep_registry::media_type;
+
+use crate::support::Fake;
+use crate::support::code;
+use crate::support::hello;
+use crate::support::reply;
+use crate::support::repo;
+use crate::support::tag;
+use crate::support::text;
+
+/// A registry whose uploads are at a location of some form.
+async fn uploads_at(location: &'static str) -> Fake {
+    Fake::new(move |seen| match seen.method.as_str() {
+        "POST" => reply(202, &[("location", location)], ""),
+        "PUT" => reply(201, &[], ""),
+        _ => reply(204, &[], ""),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn uploads_go_where_the_registry_says() {
+    for (location, want) in [
+        ("/v2/a/blobs/uploads/1", "PUT /v2/a/blobs/uploads/1?digest="),
+        ("1?_state=x%2By", "PUT /v2/a/blobs/uploads/1?_state=x%2By&digest="),
+        ("/elsewhere?a=b&c", "PUT /elsewhere?a=b&c&digest="),
+    ] {
+        let fake = uploads_at(location).await;
+        let blob = Descriptor::of(OCTET_STREAM, b"hello");
+        fake.client().put_blob(&repo("a"), &blob, text("hello")).await.unwrap();
+        let seen = fake.seen();
+        assert_eq!(seen.len(), 2);
+        assert_eq!((seen[0].line().as_str(), seen[0].text("content-length")), ("POST /v2/a/blobs/uploads/", Some("0")));
+        assert_eq!(seen[1].line(), format!("{want}{}", hello().as_str().replace(':', "%3A")));
+        assert_eq!((seen[1].text("content-length"), &seen[1].body[..]), (Some("5"), &b"hello"[..]));
+    }
+}
+
+#[tokio::test]
+async fn sha512_is_announced() {
+    let fake = uploads_at("/up").await;
+    let blob = Descriptor::new(OCTET_STREAM, Digest::of(Algorithm::Sha512, b"hello"), 5);
+    fake.client().put_blob(&repo("a"), &blob, text("hello")).await.unwrap();
+    assert_eq!(fake.lines()[0], "POST /v2/a/blobs/uploads/?digest-algorithm=sha512");
+}
+
+#[tokio::test]
+async fn a_wrong_body_is_told_from_a_wrong_registry() {
+    let fake = uploads_at("/up").await;
+    let blob = Descriptor::of(OCTET_STREAM, b"hello");
+    for (content, want) in [
+        (vec![Ok(Bytes::from("hell"))], Code::SizeInvalid),
+        (vec![Ok(Bytes::from("hello")), Ok(Bytes::from("!"))], Code::SizeInvalid),
+        (vec![Ok(Bytes::from("hel")), Err(Error::new(Code::Denied, "no more"))], Code::Denied),
+    ] {
+        let body = Body::new(None, parts::iter(content));
+        assert_eq!(code(fake.client().put_blob(&repo("a"), &blob, body).await), want);
+    }
+    assert_eq!(code(fake.client().put_blob(&repo("a"), &blob, text("hell")).await), Code::SizeInvalid);
+    assert!(fake.lines().contains(&"DELETE /up".to_owned()), "{:?}", fake.lines());
+}
+
+#[tokio::test]
+async fn chunks_say_where_they_belong() {
+    let fake = Fake::new(|seen| match seen.line().as_str() {
+        "POST /v2/a/blobs/uploads/" => {
+            reply(202, &[("location", "/up/0?x=1"), ("oci-chunk-min-length", "3"), ("range", "0-0")], "")
+        }
+        "PATCH /up/0?x=1" => reply(202, &[("location", "/up/1"), ("range", "0-4")], ""),
+        "PATCH /up/1" => reply(202, &[("location", "/up/2"), ("range", "bytes=0-10")], ""),
+        "GET /up/2" => reply(204, &[("location", "/up/3"), ("range", "0-10")], ""),
+        _ => reply(201, &[], ""),
+    });
+    let fake = fake.await;
+    let client = fake.client();
+    let mut upload = client.upload_blob(&repo("a"), UploadOptions::default()).await.unwrap();
+    assert_eq!((upload.offset(), upload.min_chunk()), (0, 3));
+    upload.append(text("hello")).await.unwrap();
+    assert_eq!(upload.offset(), 5);
+    upload.append(Body::new(None, parts::iter([Ok(Bytes::from(" world"))]))).await.unwrap();
+    assert_eq!(upload.offset(), 11);
+    upload.append(Body::empty()).await.unwrap();
+    assert_eq!(upload.id(), format!("http://{}/up/2", fake.host()));
+    let options = UploadOptions { resume: Some(upload.id().to_owned()), ..Default::default() };
+    let upload = client.upload_blob(&repo("a"), options).await.unwrap();
+    assert_eq!(upload.offset(), 11);
+    let digest = Digest::sha256(b"hello world");
+    let blob = upload.commit(&digest).await.unwrap();
+    assert_eq!(blob, Descriptor::new(OCTET_STREAM, digest.clone(), 11));
+    let seen = fake.seen();
+    assert_eq!((seen[1].text("content-range"), seen[1].text("content-length")), (Some("0-4"), Some("5")));
+    assert_eq!((seen[2].text("content-range"), seen[2].text("content-length")), (None, None));
+    assert_eq!(seen[4].line(), format!("PUT /up/3?digest={}", digest.as_str().replace(':', "%3A")));
+    assert_eq!(seen.len(), 5);
+}
+
+#[tokio::test]
+async fn what_a_registry_has_is_read_from_any_form_of_range() {
+    for (range, exact, want) in [
+        ("0-4", None, Ok(5)),
+        ("bytes=0-4", None, Ok(5)),
+        ("0-0", None, Ok(0)),
+        ("0-0", Some("1"), Ok(1)),
+        ("0--1", None, Ok(0)),
+        ("", None, Err(Code::Unsupported)),
+        ("1-4", None, Err(Code::Unsupported)),
+    ] {
+        let fake = Fake::new(move |_| {
+            let exact = exact.map(|exact| ("upload-offset", exact));
+            reply(204, &[("range", range)].into_iter().chain(exact).collect::<Vec<_>>(), "")
+        });
+        let fake = fake.await;
+        let options = UploadOptions { resume: Some(format!("http://{}/up", fake.host())), ..Default::default() };
+        let got = fake.client().upload_blob(&repo("a"), options).await;
+        assert_eq!(got.map(|upload| upload.offset()).map_err(|error| error.code().clone()), want, "{range}");
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_that_was_kept_in_part_is_an_error_with_the_true_offset() {
+    let fake = Fake::new(|seen| match seen.method.as_str() {
+        "POST" => reply(202, &[("location", "/up")], ""),
+        _ => reply(202, &[("location", "/up"), ("range", "0-2")], ""),
+    });
+    let fake = fake.await;
+    let mut upload = fake.client().upload_blob(&repo("a"), UploadOptions::default()).await.unwrap();
+    assert_eq!(code(upload.append(text("hello")).await), Code::RangeInvalid);
+    assert_eq!(upload.offset(), 3);
+}
+
+#[tokio::test]
+async fn sessions_of_others_are_not_resumed() {
+    let fake = Fake::new(|_| reply(204, &[("range", "0-4")], "")).await;
+    let host = fake.host().to_owned();
+    for id in [
+        "",
+        "not a url",
+        "http://registry.example.com/v2/a/blobs/uploads/1",
+        &format!("https://{host}/v2/a/blobs/uploads/1"),
+        &format!("http://{host}/v2/other/blobs/uploads/1"),
+        &format!("http://{host}/v2/a/blobs/uploads/../../../other/blobs/uploads/1"),
+        &format!("http://{host}/v2/a/manifests/latest"),
+    ] {
+        let options = UploadOptions { resume: Some(id.to_owned()), ..Default::default() };
+        assert_eq!(code(fake.client().upload_blob(&repo("a"), options).await), Code::BlobUploadUnknown, "{id}");
+    }
+    assert_eq!(fake.lines(), [""; 0]);
+}
+
+#[tokio::test]
+async fn mounts_may_become_uploads() {
+    let fake = Fake::new(|seen| match seen.method.as_str() {
+        "POST" => reply(202, &[("location", "/up")], ""),
+        "PATCH" => reply(202, &[("location", "/up"), ("range", "0-4")], ""),
+        _ => reply(201, &[], ""),
+    });
+    let fake = fake.await;
+    let Mount::Upload(mut upload) = fake.client().mount_blob(&repo("a"), &hello(), Some(&repo("b/c"))).await.unwrap()
+    else {
+        panic!("mounted")
+    };
+    upload.append(text("hello")).await.unwrap();
+    upload.commit(&hello()).await.unwrap();
+    let digest = hello().as_str().replace(':', "%3A");
+    assert_eq!(
+        fake.lines(),
+        [
+            format!("POST /v2/a/blobs/uploads/?mount={digest}&from=b%2Fc"),
+            "PATCH /up".to_owned(),
+            format!("PUT /up?digest={digest}")
+        ]
+    );
+}
+
+#[tokio::test]
+async fn several_tags_go_with_the_digest_or_one_by_one() {
+    let manifest = Manifest::new(media_type::IMAGE, "{}");
+    let by_digest = format!("PUT /v2/a/manifests/{}", manifest.digest());
+    let together = format!("{by_digest}?tag=v1&tag=v2&tag=v3");
+    for (status, set, want) in [
+        (201, &["v1, v2", "v3"][..], vec![together.as_str()]),
+        (201, &["v1"], vec![&together, "PUT /v2/a/manifests/v2", "PUT /v2/a/manifests/v3"]),
+        (201, &[], vec![&together, "PUT /v2/a/manifests/v1", "PUT /v2/a/manifests/v2", "PUT /v2/a/manifests/v3"]),
+        (414, &[], vec![&together, "PUT /v2/a/manifests/v1", "PUT /v2/a/manifests/v2", "PUT /v2/a/manifests/v3"]),
+    ] {
+        let fake = Fake::new(move |seen| match seen.target.contains("?tag=") {
+            true => reply(status, &set.iter().map(|tags| ("oci-tag", *tags)).collect::<Vec<_>>(), ""),
+            false => reply(201, &[], ""),
+        });
+        let fake = fake.await;
+        let options = PutManifest { tags: ["v1", "v2", "v3"].map(tag).into(), ..Default::default() };
+        fake.client().put_manifest(&repo("a"), &manifest, options).await.unwrap();
+        assert_eq!(fake.lines(), want);
+        assert_eq!(fake.seen()[0].text("content-type"), Some(media_type::IMAGE));
+    }
+    let fake = Fake::new(|_| reply(201, &[], "")).await;
+    let one = PutManifest { tags: vec![tag("v1")], ..Default::default() };
+    fake.client().put_manifest(&repo("a"), &manifest, one).await.unwrap();
+    fake.client().put_manifest(&repo("a"), &manifest, PutManifest::default()).await.unwrap();
+    assert_eq!(fake.lines(), ["PUT /v2/a/manifests/v1".to_owned(), by_digest]);
+}
+
+#[tokio::test]
+async fn a_tag_that_is_to_be_new_is_looked_for_and_guarded() {
+    let manifest = Manifest::new(media_type::IMAGE, "{}");
+    let (right, wrong) = (manifest.digest().clone(), hello());
+    let fake = Fake::new(move |seen| {
+        let digest = if seen.target.ends_with("right") { &right } else { &wrong };
+        let headers = [("docker-content-digest", digest.as_str()), ("content-type", "x/y"), ("content-length", "2")];
+        match seen.line().as_str() {
+            "HEAD /v2/a/manifests/new" | "HEAD /v2/a/manifests/raced" => reply(404, &[], ""),
+            line if line.starts_with("HEAD") => reply(200, &headers, ""),
+            "PUT /v2/a/manifests/raced" => reply(412, &[], ""),
+            _ => reply(201, &[], ""),
+        }
+    });
+    let fake = fake.await;
+    let put = async |tags: &[&str]| {
+        let options = PutManifest { tags: tags.iter().map(|name| tag(name)).collect(), if_absent: true };
+        fake.client().put_manifest(&repo("a"), &manifest, options).await.map_err(|error| error.code().clone())
+    };
+    assert_eq!(put(&["new"]).await, Ok(()));
+    assert_eq!(fake.seen()[1].text("if-none-match"), Some("*"));
+    assert_eq!(put(&["wrong"]).await, Err(Code::PreconditionFailed));
+    assert_eq!(put(&["raced"]).await, Err(Code::PreconditionFailed));
+    assert_eq!(put(&["right"]).await, Ok(()));
+    assert_eq!(fake.seen().last().unwrap().text("if-none-match"), None);
+    assert!(!fake.lines().contains(&"PUT /v2/a/manifests/wrong".to_owned()));
+}
+
+#[tokio::test]
+async fn a_tag_stands_in_for_the_list_of_referrers() {
+    let server = support::old_registry().await;
+    let client = server.client();
+    let config = client.write_blob(&repo("a"), Bytes::from("{}")).await.unwrap();
+    let subject = Descriptor::of(media_type::IMAGE, b"missing");
+    let refer = |annotation: &str| {
+        let content = ManifestContent {
+            schema_version: 2,
+            media_type: Some(media_type::IMAGE.to_owned()),
+            config: Some(Descriptor { media_type: "a/config".to_owned(), ..config.clone() }),
+            layers: Some(vec![]),
+            subject: Some(subject.clone()),
+            annotations: [("key".to_owned(), annotation.to_owned())].into(),
+            ..Default::default()
+        };
+        let manifest = Manifest::new(media_type::IMAGE, content.to_bytes());
+        let descriptor = content.describe(manifest.descriptor());
+        (manifest, descriptor)
+    };
+    let fallback = ManifestRef::Tag(tag(&subject.digest.as_str().replace(':', "-")));
+    let (one, described_one) = refer("one");
+    let (two, described_two) = refer("two");
+    for manifest in [&one, &two, &one] {
+        client.put_manifest(&repo("a"), manifest, PutManifest::default()).await.unwrap();
+    }
+    let index = client.get_manifest(&repo("a"), &fallback).await.unwrap().content().unwrap();
+    assert_eq!(index.manifests, Some(vec![described_one.clone(), described_two.clone()]));
+    let list = async || {
+        let query = ReferrerQuery { artifact_type: Some("a/config".to_owned()), ..Default::default() };
+        client.list_referrers(&repo("a"), &subject.digest, &query).await.unwrap().items
+    };
+    assert_eq!(list().await.len(), 2);
+    client.delete_manifest(&repo("a"), &one.digest().clone().into()).await.unwrap();
+    assert_eq!(list().await, [described_two]);
+    // What stands under the tag is not always a list.
+    client.put_manifest(&repo("a"), &two, PutManifest { tags: vec![tag("x")], ..Default::default() }).await.unwrap();
+    let plain = Manifest::new("application/vnd.example+json", "{}");
+    let options = PutManifest { tags: vec![tag(&subject.digest.as_str().replace(':', "-"))], ..Default::default() };
+    client.put_manifest(&repo("a"), &plain, options).await.unwrap();
+    assert_eq!(code(client.put_manifest(&repo("a"), &one, PutManifest::default()).await), Code::ManifestInvalid);
+}
