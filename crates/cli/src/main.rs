@@ -27,14 +27,7 @@ const PATIENCE: Duration = Duration::from_millis(700);
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // What cannot be printed has no reader; the exit code still tells.
-            let _ = error.print();
-            return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => Exit::Usage.into(),
-            };
-        }
+        Err(error) => return usage(&error),
     };
     let json = cli.global.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -53,6 +46,21 @@ fn main() -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// Says what is wrong with the command line, or the help that it asks for.
+fn usage(error: &clap::Error) -> ExitCode {
+    let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if !asked_for && std::env::args_os().any(|word| word == "--json") {
+        let text = error.to_string();
+        // The first paragraph says what is wrong; the rest is how to use it.
+        let said: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        Failure::new(Exit::Usage, said.join(" ").trim_start_matches("error: ")).say(true);
+    } else {
+        // What cannot be printed has no reader; the exit code still tells.
+        let _ = error.print();
+    }
+    if asked_for { ExitCode::SUCCESS } else { Exit::Usage.into() }
 }
 
 async fn run(cli: Cli) -> Outcome {

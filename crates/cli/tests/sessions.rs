@@ -277,6 +277,8 @@ fn failures_have_their_exit_code_and_a_hint() {
         assert!(came.err.contains(words), "{line}: {}", came.err);
         assert!(came.out.is_empty(), "{line}: {}", came.out);
     }
+    let came = desk.run("push --json site");
+    assert_eq!((came.exit, field(&came.err, "code")), (2, "usage".to_owned()));
     let came = desk.run("cat --json oci:store:v9 index.html");
     assert_eq!(
         (field(&came.err, "schema"), field(&came.err, "code"), field(&came.err, "exit")),
