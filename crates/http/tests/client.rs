@@ -236,7 +236,7 @@ async fn lists_are_cut_where_the_caller_wants() {
     for (limit, after, items, next) in [
         (None, None, &["a", "b", "c", "d"][..], None),
         (Some(2), None, &["a", "b"], Some("b")),
-        (Some(2), Some("b"), &["c", "d"], Some("d")),
+        (Some(2), Some("b"), &["c", "d"], None),
         (Some(2), Some("d"), &[], None),
         (None, Some("c"), &["d"], None),
         (Some(0), None, &[], None),

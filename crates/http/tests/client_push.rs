@@ -294,3 +294,13 @@ async fn a_tag_stands_in_for_the_list_of_referrers() {
     client.put_manifest(&repo("a"), &plain, options).await.unwrap();
     assert_eq!(code(client.put_manifest(&repo("a"), &one, PutManifest::default()).await), Code::ManifestInvalid);
 }
+
+#[tokio::test]
+async fn deleting_that_is_disabled_is_unsupported() {
+    for (status, want) in
+        [(400, Code::Unsupported), (405, Code::Unsupported), (403, Code::Denied), (404, Code::BlobUnknown)]
+    {
+        let fake = Fake::new(move |_| reply(status, &[], "")).await;
+        assert_eq!(code(fake.client().delete_blob(&repo("a"), &hello()).await), want, "{status}");
+    }
+}

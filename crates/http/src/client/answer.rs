@@ -67,6 +67,17 @@ impl Answer {
         if statuses.contains(&self.status()) { Ok(self) } else { Err(self.into_error(unknown).await) }
     }
 
+    /// Lets the answer to DELETE through that says it is done, and makes an error of any other.
+    pub(crate) async fn expect_deleted(self, unknown: Code) -> Result<()> {
+        // spec, "Content Management": where deleting is disabled, that is a 400 or a 405, whatever its code.
+        let is_disabled = self.status() == 400;
+        match self.expect(&[200, 202, 204], unknown).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_disabled => Err(Error::new(Code::Unsupported, error.to_string()).with_source(error)),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The error that the answer states.
     pub(crate) async fn into_error(self, unknown: Code) -> Error {
         let status = self.response.status();

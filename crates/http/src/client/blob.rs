@@ -78,8 +78,7 @@ pub(super) async fn head(client: &Client, repo: &RepoName, digest: &Digest) -> R
 pub(super) async fn delete(client: &Client, repo: &RepoName, digest: &Digest) -> Result<()> {
     let url = client.url(&Endpoint::Blob(repo.clone(), digest.clone()));
     let request = Request::new(Method::DELETE, url, Scope::delete(repo));
-    client.send(request).await?.expect(&[202, 200, 204], Code::BlobUnknown).await?;
-    Ok(())
+    client.send(request).await?.expect_deleted(Code::BlobUnknown).await
 }
 
 async fn request(client: &Client, repo: &RepoName, digest: &Digest, range: Option<ByteRange>) -> Result<Answer> {

@@ -59,11 +59,10 @@ async fn list<T: std::str::FromStr + AsRef<str>>(
     let body = answer.bytes(MAX_BYTES).await?;
     let names = parse(&body)
         .map_err(|error| Error::new(Code::Unsupported, format!("{place} is not a list")).with_source(error))?;
-    let is_full = asked.is_some_and(|asked| names.len() >= asked);
-    // Some registries ignore where to begin, and give everything again.
     let after = page.after.as_deref().filter(|after| !after.starts_with('?'));
-    let is_new = |name: &String| after.is_none_or(|after| name.as_str() > after);
-    let mut items: Vec<T> = names.into_iter().filter(is_new).filter_map(|name| name.parse().ok()).collect();
+    let came = names.len();
+    let names = rest(names, after, link.is_none() && asked != Some(came), asked.is_some_and(|asked| came > asked));
+    let mut items: Vec<T> = names.into_iter().filter_map(|name| name.parse().ok()).collect();
     let more = items.len() > limit;
     items.truncate(limit);
     let last = items.last().map(|last| last.as_ref().to_owned());
@@ -71,16 +70,37 @@ async fn list<T: std::str::FromStr + AsRef<str>>(
         _ if more => last,
         Some(link) => {
             let next = cursor(&link);
-            if Some(&next) == page.after.as_ref() || after.is_some_and(|after| !next.starts_with('?') && *next < *after)
-            {
+            let is_behind = |after: &str| !next.starts_with('?') && !is_after(&next, after);
+            if Some(&next) == page.after.as_ref() || after.is_some_and(is_behind) {
                 return Err(Error::new(Code::Unsupported, format!("{place}: the list does not advance")));
             }
             Some(next)
         }
-        None if is_full => last,
+        None if asked == Some(came) => last,
         None => None,
     };
     Ok(Listing { items, next })
+}
+
+/// What comes after an item, whether the registry began there or ignored it and gave everything again.
+///
+/// A list is whole when nothing links to more; then it is put into order, which not every registry does.
+fn rest(mut names: Vec<String>, after: Option<&str>, ends_here: bool, is_beyond_asked: bool) -> Vec<String> {
+    let begins_anew = is_beyond_asked || after.is_none_or(|after| names.iter().any(|name| name == after));
+    if ends_here && begins_anew {
+        names.sort_unstable();
+        names.retain(|name| after.is_none_or(|after| name.as_str() > after));
+    } else {
+        names.retain(|name| after.is_none_or(|after| is_after(name, after)));
+    }
+    names
+}
+
+/// Tells whether a name may come after another one: byte by byte, or as directories are walked, part by part.
+///
+/// Registries that keep repositories in directories list `b/index` before `b-c`.
+fn is_after(name: &str, other: &str) -> bool {
+    name > other || name.split('/').gt(other.split('/'))
 }
 
 fn first_url(mut url: Url, asked: Option<usize>, after: Option<&str>) -> Url {
@@ -148,6 +168,24 @@ mod tests {
             let expected =
                 if next.starts_with('?') { query.to_owned() } else { format!("n=3&last={}", next.replace('/', "%2F")) };
             assert_eq!(url.query(), Some(expected.as_str()));
+        }
+    }
+
+    #[test]
+    fn what_comes_after_is_found_in_any_order() {
+        for (names, after, ends_here, is_beyond_asked, want) in [
+            (&["c", "a", "b"][..], None, true, false, &["a", "b", "c"][..]),
+            (&["c", "a", "b"], None, false, false, &["c", "a", "b"]),
+            (&["c", "a", "b"], Some("a"), true, false, &["b", "c"]),
+            (&["c", "a", "d"], Some("b"), true, true, &["c", "d"]),
+            (&["c", "d"], Some("b"), true, false, &["c", "d"]),
+            (&["a", "b", "c"], Some("b"), false, false, &["c"]),
+            (&["b-c", "c"], Some("b/index"), true, false, &["b-c", "c"]),
+            (&["b-c", "c"], Some("b/index"), false, false, &["b-c", "c"]),
+            (&["b/index", "b-c"], Some("b"), false, false, &["b/index", "b-c"]),
+        ] {
+            let names = names.iter().map(ToString::to_string).collect();
+            assert_eq!(rest(names, after, ends_here, is_beyond_asked), want, "{after:?}");
         }
     }
 

@@ -159,7 +159,7 @@ pub(super) async fn delete(client: &Client, repo: &RepoName, reference: &Manifes
     };
     let url = client.url(&Endpoint::Manifest(repo.clone(), reference.clone()));
     let request = Request::new(Method::DELETE, url, Scope::delete(repo));
-    client.send(request).await?.expect(&[202, 200, 204], Code::ManifestUnknown).await?;
+    client.send(request).await?.expect_deleted(Code::ManifestUnknown).await?;
     if let (Some(subject), ManifestRef::Digest(digest)) = (subject, reference)
         && let Err(error) = referrers::remove(client, repo, &subject, digest).await
     {
