@@ -52,6 +52,9 @@ pub(crate) fn open_dir(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> 
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
+/// Directories on the way whose handles are kept.
+const STEPS: usize = 24;
+
 /// Enters one directory after the other, keeping handles of those on the way: what comes next is mostly near.
 #[derive(Debug)]
 pub(crate) struct Walker {
@@ -95,6 +98,10 @@ impl Walker {
             let parent = self.steps.last().map_or(self.root.as_fd(), |(_, fd)| fd.as_fd());
             let fd = open_dir(parent, &dir[start..end]).map_err(|errno| refuse(errno, &self.root, &dir[..end]))?;
             self.steps.push((end, fd));
+            // Deep trees must not use up the handles of a process: far up it begins at the root again.
+            if self.steps.len() > STEPS {
+                self.steps.remove(0);
+            }
             dir[..end].clone_into(&mut self.current);
             start = end + 1;
         }
@@ -116,6 +123,21 @@ pub(crate) fn refuse(errno: Errno, root: &Root, path: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn deep_directories_are_entered_with_few_handles() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = vec!["d"; 100].join("/");
+        std::fs::create_dir_all(dir.path().join(&deep)).unwrap();
+        let mut walker = Walker::new(Root::open(dir.path()).unwrap());
+        for depth in [100, 99, 3, 50, 100, 1, 0, 70] {
+            let path = vec!["d"; depth].join("/");
+            let fd = walker.enter(&path).unwrap();
+            let want = rustix::fs::stat(dir.path().join(&path)).unwrap().st_ino;
+            assert_eq!(rustix::fs::fstat(fd).unwrap().st_ino, want, "{depth}");
+            assert!(walker.steps.len() <= STEPS);
+        }
+    }
 
     #[test]
     fn links_are_not_followed_and_neighbours_are_found() {

@@ -7,6 +7,7 @@ mod walk;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::fs::Permissions;
+use std::io::BufWriter;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -44,7 +45,7 @@ pub struct BuildOptions {
     pub extensions: bool,
     /// Threads that read and compress; 0 is one for each processor. The archive does not depend on it.
     ///
-    /// Each has at most 16 MiB of content in memory, or twice a chunk when that is more: chunks are 1 MiB
+    /// Each has at most 8 MiB of content in memory, or twice a chunk when that is more: chunks are 1 MiB
     /// in files of up to 4 GiB, and 1/4096 of the file above.
     pub workers: usize,
     /// Where the data is kept until it is sent, in a file without a name. The system's place by default.
@@ -302,8 +303,10 @@ fn save(path: &Path, content: &mut impl Read) -> Result<()> {
     let failed = |source| Error::Io { what: "write", path: path.to_owned(), source };
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // As others make files: the mask decides.
-    let mut file = Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(dir).map_err(failed)?;
+    let file = Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(dir).map_err(failed)?;
+    let mut file = BufWriter::with_capacity(1 << 20, file);
     std::io::copy(content, &mut file).map_err(failed)?;
+    let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }

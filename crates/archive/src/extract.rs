@@ -11,6 +11,8 @@ mod plan;
 mod staging;
 mod write;
 
+use std::panic;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +24,6 @@ use std::sync::atomic::Ordering;
 use futures_util::future;
 use rustix::io::Errno;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::task::spawn_blocking;
 
 use crate::archive::Archive;
@@ -78,7 +79,7 @@ impl Default for ExtractOptions {
 pub struct Extracted {
     /// Regular files.
     pub files: u64,
-    /// Directories that were made, or were there and are selected.
+    /// Directories that are selected or that something selected lies in; the destination does not count.
     pub directories: u64,
     /// Symbolic links.
     pub symlinks: u64,
@@ -112,16 +113,20 @@ impl Archive {
         let (archive, dest, owned) = (self.clone(), dest.to_owned(), options.clone());
         let preparing = spawn_blocking(move || Shared::prepare(archive, &dest, &owned, Box::new(progress)));
         let shared = Arc::new(preparing.await.expect("preparing does not panic")?);
-        let _stop = StopOnDrop(shared.clone());
-        write_files(&shared, options).await?;
-        let finishing = shared.clone();
-        spawn_blocking(move || directories::finish(&finishing)).await.expect("finishing does not panic")?;
-        Ok(Extracted {
-            files: shared.plan.files.len() as u64,
-            directories: shared.plan.directories.len() as u64 - 1,
-            symlinks: shared.plan.symlinks.len() as u64,
-            bytes: shared.plan.size,
-        })
+        let _stop = StopOnDrop(shared.stopped.clone());
+        let written = write_files(&shared, options).await;
+        // What is left in staging is removed with the last use of what is shared, and that blocks.
+        let finishing = spawn_blocking(move || {
+            written?;
+            directories::finish(&shared)?;
+            Ok(Extracted {
+                files: shared.plan.files.len() as u64,
+                directories: shared.plan.directories.len() as u64 - 1,
+                symlinks: shared.plan.symlinks.len() as u64,
+                bytes: shared.plan.size,
+            })
+        });
+        finishing.await.expect("finishing does not panic")
     }
 }
 
@@ -133,13 +138,18 @@ async fn write_files(shared: &Arc<Shared>, options: &ExtractOptions) -> Result<(
     };
     let (sender, receiver) = mpsc::channel(workers);
     let receiver = Arc::new(Mutex::new(receiver));
-    let mut writers = JoinSet::new();
+    let (done, mut writers) = mpsc::unbounded_channel();
+    // Threads of their own: those of the runtime may be needed to read the data.
     for _ in 0..workers {
-        let (shared, receiver) = (shared.clone(), receiver.clone());
-        writers.spawn_blocking(move || write::Writer::new(shared).run(&receiver));
+        let (shared, receiver, done) = (shared.clone(), receiver.clone(), done.clone());
+        std::thread::spawn(move || {
+            let written = panic::catch_unwind(AssertUnwindSafe(|| write::Writer::new(shared).run(&receiver)));
+            // Nobody listens when the extraction was dropped.
+            let _ = done.send(written);
+        });
     }
-    // Jobs that nobody takes any more must fail to be sent.
-    drop(receiver);
+    // Jobs that nobody takes any more must fail to be sent, and the last writer must be seen to end.
+    drop((receiver, done));
     let (archive, plan) = (shared.archive.clone(), shared.plan.clone());
     let mut feed = Some(Box::pin(feed::Feed { archive, plan, gap: options.gap, jobs: sender }.run()));
     let mut outcome = Ok(());
@@ -160,8 +170,9 @@ async fn write_files(shared: &Arc<Shared>, options: &ExtractOptions) -> Result<(
                 is_cancelled = true;
                 Err(Error::Cancelled)
             }
-            written = writers.join_next() => match written {
-                Some(written) => written.expect("writing does not panic"),
+            written = writers.recv() => match written {
+                Some(Ok(written)) => written,
+                Some(Err(panic)) => panic::resume_unwind(panic),
                 None => return outcome,
             },
         };
@@ -186,7 +197,7 @@ struct Shared {
     name: Option<String>,
     owners: bool,
     cancel: Cancel,
-    stopped: AtomicBool,
+    stopped: Arc<AtomicBool>,
     files: AtomicU64,
     bytes: AtomicU64,
     progress: Box<dyn Fn(Progress) + Send + Sync>,
@@ -216,7 +227,7 @@ impl Shared {
             name: options.name.clone(),
             owners: options.owners,
             cancel: options.cancel.clone(),
-            stopped: AtomicBool::new(false),
+            stopped: Arc::default(),
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             progress,
@@ -286,10 +297,10 @@ impl Shared {
 }
 
 /// Stops the writers when the future that waits for them is dropped.
-struct StopOnDrop(Arc<Shared>);
+struct StopOnDrop(Arc<AtomicBool>);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.stop();
+        self.0.store(true, Ordering::Relaxed);
     }
 }

@@ -11,7 +11,6 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use crate::error::Error;
 use crate::error::Result;
 use crate::flat::Malformed;
 use crate::flat::Table;
@@ -409,10 +408,4 @@ fn read_directory(bytes: &[u8], at: usize) -> Result<Directory<'_>, Malformed> {
         gid: table.u32(3, 0)?,
         mtime_ns: table.i64(4)?,
     })
-}
-
-impl Error {
-    fn malformed(what: &str) -> impl Fn(Malformed) -> Self {
-        move |Malformed| Self::index(format!("{what} is not well-formed FlatBuffers of this format"))
-    }
 }

@@ -7,6 +7,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -22,6 +24,9 @@ use crate::error::Result;
 
 /// Bytes that a file is read by.
 const BLOCK: u64 = 1 << 20;
+
+/// Blocks that are kept to be used again.
+const SPARE: usize = 8;
 
 /// Something that has the data blob of an archive, or any other run of bytes that does not change.
 #[async_trait]
@@ -71,6 +76,8 @@ pub struct FileSource {
     file: Arc<File>,
     size: u64,
     path: Arc<Path>,
+    /// Blocks to use again: fresh memory costs as much as the reading.
+    spare: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl FileSource {
@@ -86,7 +93,7 @@ impl FileSource {
     }
 
     pub(crate) fn new(file: Arc<File>, size: u64, path: PathBuf) -> Self {
-        Self { file, size, path: path.into() }
+        Self { file, size, path: path.into(), spare: Arc::default() }
     }
 
     /// The bytes of a range, block by block; none is read before it is asked for.
@@ -111,7 +118,9 @@ impl FileSource {
     }
 
     fn block(&self, at: u64, len: u64) -> Result<Bytes> {
-        let mut block = Vec::with_capacity(len as usize);
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut block = spare.unwrap_or_else(|| Vec::with_capacity(BLOCK as usize));
+        block.clear();
         while (block.len() as u64) < len {
             let at = at + block.len() as u64;
             let count = rustix::io::retry_on_intr(|| rustix::io::pread(&*self.file, spare_capacity(&mut block), at));
@@ -120,12 +129,33 @@ impl FileSource {
             }
         }
         block.truncate(len as usize);
-        Ok(block.into())
+        Ok(Bytes::from_owner(Block { bytes: block, spare: self.spare.clone() }))
     }
 
     /// The whole file, for blocking readers.
     pub(crate) fn reader(&self) -> impl Read + use<> {
         Reader { source: self.clone(), at: 0 }
+    }
+}
+
+/// Bytes of a file; the memory goes back to the source.
+struct Block {
+    bytes: Vec<u8>,
+    spare: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE {
+            spare.push(std::mem::take(&mut self.bytes));
+        }
     }
 }
 

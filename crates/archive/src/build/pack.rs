@@ -131,7 +131,7 @@ impl Packer {
     }
 
     /// Reads, hashes and stores one chunk of a large file.
-    pub(super) fn pack_chunk(&mut self, file: &Large, node: &Node, number: u64, mut spare: Vec<u8>) -> Result<Chunk> {
+    pub(super) fn pack_chunk(&mut self, file: &Large, node: &Node, number: u64, spare: [Vec<u8>; 2]) -> Result<Chunk> {
         let mut opened = file.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if opened.is_none() {
             let fd = self.open(node)?;
@@ -142,17 +142,14 @@ impl Packer {
         drop(opened);
         let start = number * file.chunk_size;
         let len = file.chunk_size.min(node.size - start);
-        let mut content = Vec::new();
+        let [mut content, mut stored] = spare;
+        content.clear();
+        stored.clear();
         self.read(&fd, node, start, len, &mut content)?;
         let hash = Sha256::digest(&content).into();
-        let stored = match codec {
-            Codec::None => None,
-            Codec::Zstd => {
-                spare.clear();
-                self.compress(node, &content, &mut spare, 0)?;
-                Some(spare)
-            }
-        };
+        if codec == Codec::Zstd {
+            self.compress(node, &content, &mut stored, 0)?;
+        }
         Ok(Chunk { content, stored, hash, codec })
     }
 
@@ -238,8 +235,8 @@ impl Large {
 /// A chunk that was packed.
 pub(super) struct Chunk {
     pub(super) content: Vec<u8>,
-    /// What is stored instead of the content.
-    pub(super) stored: Option<Vec<u8>>,
+    /// What is stored instead of the content, if it is compressed.
+    pub(super) stored: Vec<u8>,
     pub(super) hash: [u8; HASH],
     pub(super) codec: Codec,
 }

@@ -40,7 +40,7 @@ use crate::progress::Progress;
 const BATCH: usize = 256;
 
 /// Bytes of content that each worker may be ahead of what is put together.
-const AHEAD: u64 = 8 << 20;
+const AHEAD: u64 = 4 << 20;
 
 /// Where and how all contents are stored.
 pub(super) struct Packed {
@@ -138,10 +138,9 @@ fn work(
     options: &BuildOptions,
     (number, task): (u64, Task),
 ) -> Result<(u64, Finished)> {
-    let spare = queue.spare();
     let finished = match task {
         Task::Files(range) => {
-            let mut stored = spare;
+            let mut stored = queue.spare();
             stored.clear();
             let known = |hash: &[u8; HASH]| read(ledger).find(hash).is_some();
             let mut files = Vec::with_capacity(range.len());
@@ -152,6 +151,7 @@ fn work(
             Finished::Files(files, stored)
         }
         Task::Chunk(file, large, chunk) => {
+            let spare = [queue.spare(), queue.spare()];
             Finished::Chunk(packer.pack_chunk(&large, &queue.files[file], chunk, spare)?, large.chunk_size)
         }
     };
@@ -386,9 +386,8 @@ impl Assembler<'_> {
             }
             Finished::Chunk(chunk, chunk_size) => {
                 self.add_chunk(&chunk, chunk_size)?;
-                if let Some(stored) = chunk.stored {
-                    queue.give_back(stored);
-                }
+                queue.give_back(chunk.content);
+                queue.give_back(chunk.stored);
             }
         }
         Ok(())
@@ -435,7 +434,7 @@ impl Assembler<'_> {
                 hashes: Vec::new(),
             },
         });
-        let stored = chunk.stored.as_ref().unwrap_or(&chunk.content);
+        let stored = if chunk.codec == Codec::Zstd { &chunk.stored } else { &chunk.content };
         self.append(stored)?;
         large.content.update(&chunk.content);
         large.len += chunk.content.len() as u64;

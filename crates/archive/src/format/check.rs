@@ -25,24 +25,24 @@ pub(super) fn parse(bytes: Bytes, limits: &Limits) -> Result<Index> {
     if size > largest {
         return Err(Error::limit("the index, in bytes,", largest, size));
     }
-    let root = Table::root(&bytes).map_err(Error::malformed("the root"))?;
-    let malformed = Error::malformed("the root");
-    let version = root.u32(0, 1).map_err(&malformed)?;
+    let malformed = |_| malformed_part("the root");
+    let root = Table::root(&bytes).map_err(malformed)?;
+    let version = root.u32(0, 1).map_err(malformed)?;
     if version != 1 {
         return Err(Error::index(format!("version {version}, only 1 is known")));
     }
-    let algorithm = root.u8(1).map_err(&malformed)?;
+    let algorithm = root.u8(1).map_err(malformed)?;
     if algorithm != 0 {
         return Err(Error::index(format!("hash algorithm {algorithm}, only 0 (SHA-256) is known")));
     }
-    let data_size = root.u64(3).map_err(&malformed)?;
-    let data_hash = match root.vector(4, 1).map_err(&malformed)? {
+    let data_size = root.u64(3).map_err(malformed)?;
+    let data_hash = match root.vector(4, 1).map_err(malformed)? {
         None | Some([]) => None,
         Some(hash) => {
             Some(hash.try_into().map_err(|_| Error::index(format!("the data hash has {} bytes, not 32", hash.len())))?)
         }
     };
-    let list = |slot| root.tables(slot).map_err(&malformed);
+    let list = |slot| root.tables(slot).map_err(malformed);
     let entries = list(2)?.ok_or_else(|| Error::index("it has no entries"))?;
     let entries = entry_list(&bytes, entries, data_size, limits)?;
     let symlinks = symlink_list(&bytes, list(5)?.unwrap_or_default(), limits)?;
@@ -74,7 +74,15 @@ fn explain_entry(bytes: &[u8], at: usize, number: usize) -> Error {
         let hash = table.vector(4, 1).ok()??;
         (hash.len() != HASH).then(|| Error::index(format!("{path}: the hash has {} bytes, not 32", hash.len())))
     };
-    explain().unwrap_or_else(|| Error::index(format!("entry {number} is not well-formed FlatBuffers of this format")))
+    explain().unwrap_or_else(|| malformed_item("entry", number))
+}
+
+fn malformed_item(what: &str, number: usize) -> Error {
+    malformed_part(&format!("{what} {number}"))
+}
+
+fn malformed_part(what: &str) -> Error {
+    Error::index(format!("{what} is not well-formed FlatBuffers of this format"))
 }
 
 fn check_path(path: &str, limits: &Limits) -> Result<()> {
@@ -128,7 +136,7 @@ fn check_chunks(entry: &Entry<'_>, chunks: &Chunks<'_>) -> Result<()> {
 
 fn symlink_list(bytes: &[u8], list: (usize, usize), limits: &Limits) -> Result<List> {
     sorted(bytes, list, limits, "symlink", |at, number| {
-        let link = read_symlink(bytes, at).map_err(Error::malformed(&format!("symlink {number}")))?;
+        let link = read_symlink(bytes, at).map_err(|_| malformed_item("symlink", number))?;
         check_path(link.path, limits)?;
         if link.target.is_empty() || link.target.contains('\0') || link.target.len() as u64 > limits.path {
             return Err(Error::index(format!("{}: its target is empty, too long, or has a NUL byte", link.path)));
@@ -139,7 +147,7 @@ fn symlink_list(bytes: &[u8], list: (usize, usize), limits: &Limits) -> Result<L
 
 fn directory_list(bytes: &[u8], list: (usize, usize), limits: &Limits) -> Result<List> {
     sorted(bytes, list, limits, "directory", |at, number| {
-        let directory = read_directory(bytes, at).map_err(Error::malformed(&format!("directory {number}")))?;
+        let directory = read_directory(bytes, at).map_err(|_| malformed_item("directory", number))?;
         check_path(directory.path, limits)?;
         Ok(directory.path)
     })
@@ -159,7 +167,7 @@ fn sorted<'a>(
     let mut last = "";
     let mut is_sorted = true;
     for number in 0..len {
-        let at = follow(bytes, start + 4 * number).map_err(Error::malformed(&format!("{what} {number}")))?;
+        let at = follow(bytes, start + 4 * number).map_err(|_| malformed_item(what, number))?;
         let path = read(at, number)?;
         is_sorted &= last <= path;
         last = path;
