@@ -85,6 +85,22 @@ pub(crate) enum Command {
     Inspect(Inspect),
     /// Give an archive more tags.
     Tag(TagArgs),
+    /// Print the digest that a reference stands for now.
+    Digest(Digest),
+    /// List the tags of a repository.
+    Tags(Tags),
+    /// List the repositories of a registry.
+    Repos(Repos),
+    /// List what refers to a manifest: signatures, attestations, and what refers to those.
+    Referrers(Referrers),
+    /// Remove tags, or manifests with all their tags.
+    Rm(Rm),
+    /// Work with manifests as they are.
+    #[command(subcommand)]
+    Manifest(Manifest),
+    /// Work with blobs as they are.
+    #[command(subcommand)]
+    Blob(Blob),
     /// Run a registry, over a directory or in memory.
     Serve(Serve),
     /// Print the version.
@@ -201,6 +217,110 @@ pub(crate) struct TagArgs {
     /// Fail when a tag points to something else already, instead of moving it.
     #[arg(long, value_parser = switch(), env = "SKEP_NO_CLOBBER")]
     pub(crate) no_clobber: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Digest {
+    /// Which manifest: a REF.
+    #[arg(value_name = "REF")]
+    pub(crate) from: Address,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tags {
+    /// Which repository: a REF without tag and digest.
+    #[arg(value_name = "REPO")]
+    pub(crate) repo: Address,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Repos {
+    /// Which registry: `host[:port]`, or that with `http://` before it.
+    #[arg(value_name = "HOST")]
+    pub(crate) host: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Referrers {
+    /// Which manifest: a REF.
+    #[arg(value_name = "REF")]
+    pub(crate) from: Address,
+    /// Only those of this artifact type.
+    #[arg(long = "type", value_name = "TYPE", env = "SKEP_TYPE")]
+    pub(crate) artifact_type: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rm {
+    /// REFs with a tag, which is removed, or with a digest, which is removed with all its tags.
+    #[arg(required = true, value_name = "REF")]
+    pub(crate) refs: Vec<Address>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Manifest {
+    /// Print a manifest, byte for byte.
+    Get {
+        /// Which: a REF.
+        #[arg(value_name = "REF")]
+        from: Address,
+    },
+    /// Print type, digest and size of a manifest.
+    Head {
+        /// Which: a REF.
+        #[arg(value_name = "REF")]
+        from: Address,
+    },
+    /// Store a manifest.
+    Put {
+        /// Where to: a REF; without a tag it is stored by its digest only.
+        #[arg(value_name = "REF")]
+        to: Address,
+        /// The file, or `-` for standard input.
+        file: PathBuf,
+        /// Its type; what its `mediaType` says, if this is not given.
+        #[arg(long, value_name = "TYPE", env = "SKEP_MEDIA_TYPE")]
+        media_type: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Blob {
+    /// Print a blob.
+    Get {
+        /// Which: REPO@DIGEST.
+        #[arg(value_name = "REPO@DIGEST")]
+        from: Address,
+    },
+    /// Print digest and size of a blob.
+    Head {
+        /// Which: REPO@DIGEST.
+        #[arg(value_name = "REPO@DIGEST")]
+        from: Address,
+    },
+    /// Store a blob, unless it is there.
+    Put {
+        /// Where to: a REF without tag and digest.
+        #[arg(value_name = "REPO")]
+        to: Address,
+        /// The file, or `-` for standard input.
+        file: PathBuf,
+    },
+    /// Make a blob of another repository of the same registry appear in a repository.
+    Mount {
+        /// Which, and where: REPO@DIGEST.
+        #[arg(value_name = "REPO@DIGEST")]
+        to: Address,
+        /// The repository that has it.
+        #[arg(value_name = "FROM")]
+        from: skep_registry::RepoName,
+    },
+    /// Remove a blob.
+    Rm {
+        /// Which: REPO@DIGEST.
+        #[arg(value_name = "REPO@DIGEST")]
+        from: Address,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -1,11 +1,16 @@
 //! The commands, each a function from arguments to an answer.
 
+mod blob;
 mod cat;
 mod cp;
 mod inspect;
 mod list;
+mod manifest;
+mod names;
 mod pull;
 mod push;
+mod referrers;
+mod rm;
 mod tag;
 
 use std::io;
@@ -13,6 +18,7 @@ use std::sync::Arc;
 
 use clap::CommandFactory;
 use serde::Serialize;
+use skep::Address;
 use skep::Client;
 use skep::ClientOptions;
 use skep::OnProgress;
@@ -20,6 +26,8 @@ use skep::OnProgress;
 use crate::args::Cli;
 use crate::args::Command;
 use crate::args::Global;
+use crate::exit::Exit;
+use crate::exit::Failure;
 use crate::exit::Outcome;
 use crate::output;
 use crate::progress::Progress;
@@ -64,6 +72,13 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Cp(args) => cp::cp(session, args).await,
         Command::Inspect(args) => inspect::inspect(session, args).await,
         Command::Tag(args) => tag::tag(session, args).await,
+        Command::Digest(args) => manifest::digest(session, args).await,
+        Command::Tags(args) => names::tags(session, args).await,
+        Command::Repos(args) => names::repos(session, args).await,
+        Command::Referrers(args) => referrers::referrers(session, args).await,
+        Command::Rm(args) => rm::rm(session, args).await,
+        Command::Manifest(args) => manifest::manifest(session, args).await,
+        Command::Blob(args) => blob::blob(session, args).await,
         Command::Version => version(session),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "skep", &mut io::stdout());
@@ -71,6 +86,14 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         }
         Command::Serve(_) => unreachable!("main gives a server its own way"),
     }
+}
+
+/// Refuses an address with a tag or a digest where a repository is meant.
+fn bare(address: &Address) -> Outcome {
+    if address.tag.is_none() && address.digest.is_none() {
+        return Ok(());
+    }
+    Err(Failure::new(Exit::Usage, format!("{address} is more than a repository")).hint("leave out tag and digest"))
 }
 
 #[derive(Serialize)]

@@ -20,6 +20,11 @@ pub(crate) fn text(text: &str) -> Outcome {
     write(text.as_bytes())
 }
 
+/// Prints bytes on standard output, as they are.
+pub(crate) fn bytes(bytes: &[u8]) -> Outcome {
+    write(bytes)
+}
+
 fn write(bytes: &[u8]) -> Outcome {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {

@@ -60,16 +60,6 @@ pub enum Scheme {
     Https,
 }
 
-impl Store {
-    /// What is common to all repositories of a registry: the store of any of them, without the repository.
-    pub(crate) fn registry(&self) -> String {
-        match self {
-            Self::Layout(dir) => format!("oci:{}", dir.display()),
-            Self::Repository { host, scheme, .. } => format!("{scheme:?} {host}"),
-        }
-    }
-}
-
 impl Address {
     /// The manifest that is meant: by digest, else by tag, else `latest`.
     pub fn manifest(&self) -> ManifestRef {

@@ -102,21 +102,33 @@ impl Client {
     /// `NameInvalid` for a host that cannot be one; an error of the disk for a layout that cannot be opened;
     /// malformed credentials.
     pub fn registry(&self, store: &Store) -> Result<(Arc<dyn Registry>, RepoName)> {
-        let repo = match store {
-            Store::Layout(_) => LAYOUT_REPO.parse()?,
-            Store::Repository { repo, .. } => repo.clone(),
-        };
-        let mut registries = self.registries.lock().unwrap_or_else(|poison| poison.into_inner());
-        let key = store.registry();
-        if let Some(registry) = registries.get(&key) {
-            return Ok((registry.clone(), repo));
+        match store {
+            Store::Layout(dir) => {
+                let repo: RepoName = LAYOUT_REPO.parse()?;
+                let open = || Ok(Arc::new(Layout::single(dir, repo.clone(), LayoutOptions::default())?) as _);
+                Ok((self.shared(format!("oci:{}", dir.display()), open)?, repo))
+            }
+            Store::Repository { host, repo, scheme } => Ok((self.host(host, *scheme)?, repo.clone())),
         }
-        let registry: Arc<dyn Registry> = match store {
-            Store::Layout(dir) => Arc::new(Layout::single(dir, repo.clone(), LayoutOptions::default())?),
-            Store::Repository { host, scheme, .. } => Arc::new(self.remote(host, *scheme)?),
-        };
+    }
+
+    /// A registry by its host, `registry.example.com:5000`.
+    ///
+    /// # Errors
+    /// As [`registry`](Self::registry).
+    pub fn host(&self, host: &str, scheme: Option<Scheme>) -> Result<Arc<dyn Registry>> {
+        self.shared(format!("{scheme:?} {host}"), || Ok(Arc::new(self.remote(host, scheme)?) as _))
+    }
+
+    /// The registry of a key, made when it is first asked for.
+    fn shared(&self, key: String, make: impl FnOnce() -> Result<Arc<dyn Registry>>) -> Result<Arc<dyn Registry>> {
+        let mut registries = self.registries.lock().unwrap_or_else(|poison| poison.into_inner());
+        if let Some(registry) = registries.get(&key) {
+            return Ok(registry.clone());
+        }
+        let registry = make()?;
         registries.insert(key, registry.clone());
-        Ok((registry, repo))
+        Ok(registry)
     }
 
     fn remote(&self, host: &str, scheme: Option<Scheme>) -> Result<skep_http::Client> {

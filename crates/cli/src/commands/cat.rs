@@ -3,6 +3,7 @@
 use std::io;
 
 use futures_util::StreamExt;
+use skep_registry::Body;
 use tokio::io::AsyncWriteExt;
 
 use super::Session;
@@ -23,8 +24,12 @@ pub(super) async fn cat(session: &Session, args: Cat) -> Outcome {
 
 /// Prints a file; false when nobody reads any more.
 pub(super) async fn print(archive: &skep::Archive, path: &str) -> Outcome<bool> {
+    print_body(archive.stream(path).await?).await
+}
+
+/// Prints bytes as they come; false when nobody reads any more.
+pub(super) async fn print_body(mut body: Body) -> Outcome<bool> {
     let mut out = tokio::io::stdout();
-    let mut body = archive.stream(path).await?;
     while let Some(part) = body.next().await.transpose()? {
         if !written(out.write_all(&part).await)? {
             return Ok(false);
