@@ -3,7 +3,8 @@
 //! A [`Registry`] is anything that keeps repositories of blobs, manifests and tags. [`Memory`] is the
 //! reference implementation, [`Layout`] keeps OCI image layouts on disk, and the client and the server
 //! of the `skep-http` package speak to one and offer one over HTTP. Registries are made of registries by
-//! filters: [`read_only`], [`select`], [`guarded`], [`limited`], [`idle_timeout`], [`traced`], [`metered`].
+//! filters ([`read_only`], [`select`], [`guarded`], [`limited`], [`idle_timeout`], [`traced`], [`metered`]),
+//! and by [`Immutable`].
 //!
 //! ```
 //! use skep_registry::{Memory, RegistryExt};
@@ -26,6 +27,7 @@ mod digest;
 mod error;
 mod ext;
 mod filter;
+mod immutable;
 mod layout;
 mod list;
 mod manifest;
@@ -67,6 +69,7 @@ pub use filter::metered;
 pub use filter::read_only;
 pub use filter::select;
 pub use filter::traced;
+pub use immutable::Immutable;
 pub use layout::Layout;
 pub use layout::LayoutOptions;
 pub use manifest::MAX_MANIFEST;
