@@ -4,7 +4,7 @@
 //! reference implementation, [`Layout`] keeps OCI image layouts on disk, and the client and the server
 //! of the `skep-http` package speak to one and offer one over HTTP. Registries are made of registries by
 //! filters ([`read_only`], [`select`], [`guarded`], [`limited`], [`idle_timeout`], [`traced`], [`metered`]),
-//! and by [`Immutable`].
+//! by [`Immutable`], and by routes ([`prefixed`], [`Routes`]).
 //!
 //! ```
 //! use skep_registry::{Memory, RegistryExt};
@@ -36,6 +36,7 @@ mod name;
 mod page;
 mod reference;
 mod registry;
+mod route;
 
 pub use body::Body;
 pub use body::ByteRange;
@@ -94,3 +95,9 @@ pub use registry::ReferrerQuery;
 pub use registry::Registry;
 pub use registry::Upload;
 pub use registry::UploadOptions;
+pub use route::Names;
+pub use route::Route;
+pub use route::Routed;
+pub use route::Router;
+pub use route::Routes;
+pub use route::prefixed;

@@ -28,6 +28,29 @@ pub(crate) fn repos<'a>(
     Box::pin(pages(first, move |page| Box::pin(async move { registry.list_repos(&page).await })))
 }
 
+/// The repositories of a registry beneath a prefix, by their full names.
+///
+/// `after` is a full name.
+pub(crate) fn repos_beneath<'a>(
+    registry: &'a dyn Registry,
+    prefix: &'a RepoName,
+    after: Option<&str>,
+    page: &Page,
+) -> BoxStream<'a, Result<RepoName>> {
+    let first = format!("{prefix}/");
+    let after = after.filter(|after| **after > *first).unwrap_or(&first).to_owned();
+    // All beneath a prefix stand together, whether a list is sorted by bytes or as directories are walked.
+    let repos = repos(registry, Some(after), page).try_take_while(move |repo| {
+        std::future::ready(Ok(*repo.as_str() < *first || repo.as_str().starts_with(&first)))
+    });
+    Box::pin(repos.try_filter(|repo| std::future::ready(beneath(prefix, repo).is_some())))
+}
+
+/// The part of a name that follows a prefix of whole components.
+pub(crate) fn beneath<'a>(prefix: &RepoName, repo: &'a RepoName) -> Option<&'a str> {
+    repo.as_str().strip_prefix(prefix.as_str())?.strip_prefix('/')
+}
+
 /// Cuts a page out of a stream. Of all that comes, no more than the page is kept.
 pub(crate) async fn gather(
     repos: impl Stream<Item = Result<RepoName>> + Send,
