@@ -50,12 +50,12 @@ pub trait RegistryExt: Registry {
 
     /// All tags of a repository, in lexical order, page by page as they are asked for.
     fn tags<'a>(&'a self, repo: &'a RepoName) -> BoxStream<'a, Result<Tag>> {
-        pages(move |page| Box::pin(async move { self.list_tags(repo, &page).await })).boxed()
+        pages(Page::default(), move |page| Box::pin(async move { self.list_tags(repo, &page).await })).boxed()
     }
 
     /// All repositories, in lexical order, page by page as they are asked for.
     fn repos(&self) -> BoxStream<'_, Result<RepoName>> {
-        pages(move |page| Box::pin(async move { self.list_repos(&page).await })).boxed()
+        pages(Page::default(), move |page| Box::pin(async move { self.list_repos(&page).await })).boxed()
     }
 
     /// All manifests whose subject is a digest, page by page as they are asked for.
@@ -65,7 +65,7 @@ pub trait RegistryExt: Registry {
         subject: &'a Digest,
         artifact_type: Option<&'a str>,
     ) -> BoxStream<'a, Result<Descriptor>> {
-        pages(move |page| {
+        pages(Page::default(), move |page| {
             let query = ReferrerQuery { artifact_type: artifact_type.map(str::to_owned), page };
             Box::pin(async move { self.list_referrers(repo, subject, &query).await })
         })
@@ -83,11 +83,12 @@ fn found<T>(result: Result<T>) -> Result<bool> {
     }
 }
 
-/// The items of all pages; the stream ends after the first error.
-fn pages<'a, T: Send + 'a>(
+/// The items of a page and of all that follow it; the stream ends after the first error.
+pub(crate) fn pages<'a, T: Send + 'a>(
+    first: Page,
     list: impl Fn(Page) -> BoxFuture<'a, Result<Listing<T>>> + Send + 'a,
 ) -> impl Stream<Item = Result<T>> + Send + 'a {
-    let first = (Some(Page::default()), Vec::new().into_iter(), list);
+    let first = (Some(first), Vec::new().into_iter(), list);
     stream::try_unfold(first, |(mut page, mut items, list)| async move {
         loop {
             if let Some(item) = items.next() {

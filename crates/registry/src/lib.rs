@@ -2,7 +2,9 @@
 //!
 //! A [`Registry`] is anything that keeps repositories of blobs, manifests and tags. [`Memory`] is the
 //! reference implementation, [`Layout`] keeps OCI image layouts on disk, and the client and the server
-//! of the `skep-http` package speak to one and offer one over HTTP.
+//! of the `skep-http` package speak to one and offer one over HTTP. Registries are made of registries by
+//! filters ([`read_only`], [`select`], [`guarded`], [`limited`], [`idle_timeout`], [`traced`], [`metered`]),
+//! by [`Immutable`], and by routes ([`prefixed`], [`Routes`]).
 //!
 //! ```
 //! use skep_registry::{Memory, RegistryExt};
@@ -24,13 +26,17 @@ mod descriptor;
 mod digest;
 mod error;
 mod ext;
+mod filter;
+mod immutable;
 mod layout;
+mod list;
 mod manifest;
 mod memory;
 mod name;
 mod page;
 mod reference;
 mod registry;
+mod route;
 
 pub use body::Body;
 pub use body::ByteRange;
@@ -48,6 +54,23 @@ pub use error::ErrorBody;
 pub use error::ErrorItem;
 pub use error::Result;
 pub use ext::RegistryExt;
+pub use filter::Access;
+pub use filter::Call;
+pub use filter::Filter;
+pub use filter::Filtered;
+pub use filter::LimitOptions;
+pub use filter::Meter;
+pub use filter::Op;
+pub use filter::Outcome;
+pub use filter::Usage;
+pub use filter::guarded;
+pub use filter::idle_timeout;
+pub use filter::limited;
+pub use filter::metered;
+pub use filter::read_only;
+pub use filter::select;
+pub use filter::traced;
+pub use immutable::Immutable;
 pub use layout::Layout;
 pub use layout::LayoutOptions;
 pub use manifest::MAX_MANIFEST;
@@ -72,3 +95,9 @@ pub use registry::ReferrerQuery;
 pub use registry::Registry;
 pub use registry::Upload;
 pub use registry::UploadOptions;
+pub use route::Names;
+pub use route::Route;
+pub use route::Routed;
+pub use route::Router;
+pub use route::Routes;
+pub use route::prefixed;
