@@ -331,9 +331,12 @@ pub(crate) struct Serve {
     /// Keep everything in memory; it is gone when the server stops.
     #[arg(long, conflicts_with = "dir", value_parser = switch(), env = "SKEP_MEMORY")]
     pub(crate) memory: bool,
-    /// The address to listen at; port 0 picks a free one.
-    #[arg(long, env = "SKEP_ADDR", default_value = "127.0.0.1:5000")]
-    pub(crate) addr: SocketAddr,
+    /// Make the registry of what a TOML file says: any stack of memory, layouts, clients, filters and routes.
+    #[arg(long, conflicts_with_all = ["dir", "memory", "allow_missing"], env = "SKEP_SERVE_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The address to listen at, 127.0.0.1:5000 if nothing else is said; port 0 picks a free one.
+    #[arg(long, env = "SKEP_ADDR")]
+    pub(crate) addr: Option<SocketAddr>,
     /// Listen at an address that others can reach. There are no accounts: they can read, write and delete.
     #[arg(long, value_parser = switch(), env = "SKEP_OPEN")]
     pub(crate) open: bool,

@@ -1,5 +1,10 @@
 //! `skep serve`: a registry over a directory, or in memory.
 
+mod config;
+
+use std::net::IpAddr;
+use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,6 +38,9 @@ fn layout_in(dir: &Path, options: LayoutOptions) -> Outcome<Layout> {
     Ok(Layout::single(dir, repo, options)?)
 }
 
+/// Where to listen if nobody says.
+const DEFAULT_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5000);
+
 #[derive(Serialize)]
 struct Answer {
     schema: &'static str,
@@ -41,18 +49,24 @@ struct Answer {
 }
 
 pub(crate) async fn serve(global: &Global, args: Serve) -> Outcome {
-    if !args.addr.ip().is_loopback() && !args.open {
-        let message = format!("{} can be reached from elsewhere, and this registry has no accounts", args.addr);
-        return Err(Failure::new(Exit::Usage, message).hint("say --open if everyone may read, write and delete"));
-    }
     let allow_missing = args.allow_missing;
-    let (registry, place): (Arc<dyn Registry>, String) = if args.memory {
+    let mut addr = args.addr;
+    let (registry, place): (Arc<dyn Registry>, String) = if let Some(file) = &args.config {
+        let configured = config::load(file)?;
+        addr = addr.or(configured.addr);
+        (configured.registry, file.display().to_string())
+    } else if args.memory {
         (Arc::new(Memory::new(MemoryOptions { allow_missing })), "memory".to_owned())
     } else {
         (Arc::new(layout_in(&args.dir, LayoutOptions { allow_missing })?), args.dir.display().to_string())
     };
-    let listener = TcpListener::bind(args.addr).await.map_err(|error| {
-        Failure::new(Exit::Network, format!("cannot listen at {}: {error}", args.addr))
+    let addr = addr.unwrap_or(DEFAULT_ADDR);
+    if !addr.ip().is_loopback() && !args.open {
+        let message = format!("{addr} can be reached from elsewhere, and this registry has no accounts");
+        return Err(Failure::new(Exit::Usage, message).hint("say --open if everyone may read, write and delete"));
+    }
+    let listener = TcpListener::bind(addr).await.map_err(|error| {
+        Failure::new(Exit::Network, format!("cannot listen at {addr}: {error}"))
             .hint("another server may be there; --addr 127.0.0.1:0 picks a free port")
     })?;
     let addr = listener.local_addr()?;

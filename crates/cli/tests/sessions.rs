@@ -443,6 +443,42 @@ fn manifests_and_blobs_are_moved_as_they_are() {
 }
 
 #[test]
+fn a_file_says_what_is_served() {
+    let desk = Desk::new();
+    let config = r#"
+        addr = "127.0.0.1:0"
+        serve = "front"
+
+        [registry.front]
+        routes = [
+            { names = "frozen/*", of = { immutable = { of = "store" } } },
+            { names = "readable/*", of = { read_only = { of = "store" } } },
+            { names = "*", of = "store" },
+        ]
+
+        [registry.store.layout]
+        dir = "data"
+    "#;
+    fs::write(desk.path("serve.toml"), config).unwrap();
+    let served = desk.serve("serve --config serve.toml");
+    let host = served.addr.clone();
+    desk.ok(&format!("push site {host}/free/site:v1"));
+    desk.ok(&format!("push site {host}/frozen/site:v1"));
+    assert_eq!(desk.run(&format!("push site {host}/readable/site:v1")).exit, 9);
+    fs::write(desk.path("site/new"), "new").unwrap();
+    desk.ok(&format!("push site {host}/free/site:v1"));
+    let refused = desk.run(&format!("push site {host}/frozen/site:v1"));
+    assert_eq!(refused.exit, 3, "{}", refused.err);
+    assert_eq!(desk.run(&format!("rm {host}/frozen/site:v1")).exit, 3);
+    assert_eq!(desk.ok(&format!("cat {host}/frozen/site:v1 css.txt")), "sorts before css/");
+    assert!(desk.path("data/free/site/oci-layout").exists());
+    fs::write(desk.path("serve.toml"), config.replace("of = \"store\" },", "of = \"stor\" },")).unwrap();
+    let came = desk.run("serve --config serve.toml");
+    assert_eq!(came.exit, 2);
+    assert!(came.err.contains("serve.toml:9:") && came.err.contains("there are: front, store"), "{}", came.err);
+}
+
+#[test]
 fn switches_have_variables() {
     let desk = Desk::new();
     for (value, json) in [("1", true), ("true", true), ("0", false), ("", false)] {
