@@ -31,6 +31,7 @@ mod name;
 mod page;
 mod reference;
 mod registry;
+pub mod transfer;
 
 pub use body::Body;
 pub use body::ByteRange;

@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::error::Result;
 
 /// Runs work on a thread that may block. It starts now, and runs to its end even when nobody waits.
-pub(super) fn blocking<T: Send + 'static>(
+pub(crate) fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> impl Future<Output = Result<T>> + Send + 'static {
     let task = tokio::task::spawn_blocking(work);
@@ -35,9 +35,9 @@ pub(super) fn blocking<T: Send + 'static>(
 
 /// A file and where it is, for errors.
 #[derive(Debug)]
-pub(super) struct OpenFile {
-    pub(super) path: PathBuf,
-    pub(super) file: File,
+pub(crate) struct OpenFile {
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
 }
 
 impl OpenFile {
@@ -64,7 +64,7 @@ impl OpenFile {
         Ok(())
     }
 
-    pub(super) fn write_failed(&self, error: io::Error) -> Error {
+    pub(crate) fn write_failed(&self, error: io::Error) -> Error {
         Error::io(format_args!("write {}", self.path.display()), error)
     }
 }

@@ -1,0 +1,63 @@
+//! Transfers: large blobs, over lines that break.
+//!
+//! A transfer goes on where it broke: a request that breaks off is sent again for what is missing, and a
+//! process that is started again takes up the journal of the one before. What only takes time, a link that
+//! breaks or a registry that asks for patience, is an error only when several requests in a row bring
+//! nothing. Memory is bounded by a number, whatever the size of the blob.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use skep_registry::Memory;
+//! use skep_registry::RegistryExt;
+//! use skep_registry::transfer::DownloadOptions;
+//! use skep_registry::transfer::Place;
+//! use skep_registry::transfer::download_to_file;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let place = Place::new(Arc::new(Memory::default()), "library/greetings".parse()?);
+//! let blob = place.registry.write_blob(&place.repo, "hello".into()).await?;
+//! let dir = tempfile::tempdir()?;
+//! let path = dir.path().join("greeting");
+//! download_to_file(&place, &blob, &path, &DownloadOptions::default()).await?;
+//! assert_eq!(std::fs::read(&path)?, b"hello");
+//! # Ok(())
+//! # }
+//! ```
+
+mod download;
+mod fetch;
+mod journal;
+mod partial;
+mod ranges;
+mod retry;
+
+use std::sync::Arc;
+
+use crate::name::RepoName;
+use crate::registry::Registry;
+
+pub use download::DownloadOptions;
+pub use download::Downloaded;
+pub use download::download;
+pub use download::download_to_file;
+
+/// A repository of a registry: where a transfer comes from or goes to.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The registry.
+    pub registry: Arc<dyn Registry>,
+    /// The repository.
+    pub repo: RepoName,
+}
+
+impl Place {
+    /// A repository of a registry.
+    pub fn new(registry: Arc<dyn Registry>, repo: RepoName) -> Self {
+        Self { registry, repo }
+    }
+}
+
+/// Called with the number of bytes of each part that passes.
+pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
