@@ -1,4 +1,4 @@
-//! Transfers: large blobs, over lines that break.
+//! Transfers: large blobs down and up, over lines that break.
 //!
 //! A transfer goes on where it broke: a request that breaks off is sent again for what is missing, and a
 //! process that is started again takes up the journal of the one before. What only takes time, a link that
@@ -32,6 +32,7 @@ mod journal;
 mod partial;
 mod ranges;
 mod retry;
+mod upload;
 
 use std::sync::Arc;
 
@@ -42,6 +43,10 @@ pub use download::DownloadOptions;
 pub use download::Downloaded;
 pub use download::download;
 pub use download::download_to_file;
+pub use upload::UploadSettings;
+pub use upload::Uploaded;
+pub use upload::file_source;
+pub use upload::upload;
 
 /// A repository of a registry: where a transfer comes from or goes to.
 #[derive(Clone, Debug)]

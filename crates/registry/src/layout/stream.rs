@@ -42,7 +42,7 @@ pub(crate) struct OpenFile {
 
 impl OpenFile {
     /// The next bytes, `left` at most and [`PART`] at most; none at the end of the file.
-    pub(super) fn read_part(&self, left: u64) -> Result<Bytes> {
+    pub(crate) fn read_part(&self, left: u64) -> Result<Bytes> {
         let len = left.min(PART);
         let mut part = Vec::with_capacity(len as usize);
         let read = (&self.file).take(len).read_to_end(&mut part);
@@ -72,7 +72,7 @@ impl OpenFile {
 /// The bytes of a file from where it stands: `first`, which has been read, and `left` that come after.
 ///
 /// The next part is read while the last one is on its way. A file that ends too soon is a body that does.
-pub(super) fn file_body(file: OpenFile, first: Bytes, left: u64) -> Body {
+pub(crate) fn file_body(file: OpenFile, first: Bytes, left: u64) -> Body {
     let len = first.len() as u64 + left;
     let ready = future::ready(Ok((file, first))).boxed();
     let parts = stream::try_unfold(Some((ready, left)), |state| async {

@@ -1,5 +1,6 @@
 //! Retries: what is tried again, how often and after how long.
 
+use std::future::Future;
 use std::time::Duration;
 
 use crate::error::Code;
@@ -47,6 +48,28 @@ impl Patience {
 /// Tells whether the same request may well succeed a moment later.
 pub(super) fn is_transient(error: &Error) -> bool {
     matches!(error.code(), Code::TooManyRequests | Code::Unavailable)
+}
+
+/// Does a call until it succeeds, fails for good, or has failed `attempts` times.
+pub(super) async fn retry<T, F: Future<Output = Result<T>>>(attempts: u32, mut call: impl FnMut() -> F) -> Result<T> {
+    let mut patience = Patience::new(attempts);
+    loop {
+        match call().await {
+            Err(error) if is_transient(&error) => tokio::time::sleep(patience.after(error)?).await,
+            answer => return answer,
+        }
+    }
+}
+
+/// As [`retry`]; none for what is not there.
+pub(super) async fn find<T, F: Future<Output = Result<T>>>(
+    attempts: u32,
+    call: impl FnMut() -> F,
+) -> Result<Option<T>> {
+    match retry(attempts, call).await {
+        Err(error) if error.is_not_found() => Ok(None),
+        answer => answer.map(Some),
+    }
 }
 
 /// What to wait before the second attempt; it doubles with each one.
