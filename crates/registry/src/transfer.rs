@@ -1,4 +1,4 @@
-//! Transfers: large blobs down and up, over lines that break.
+//! Transfers: large blobs down and up, and whole graphs of content from one registry to another.
 //!
 //! A transfer goes on where it broke: a request that breaks off is sent again for what is missing, and a
 //! process that is started again takes up the journal of the one before. What only takes time, a link that
@@ -26,6 +26,7 @@
 //! # }
 //! ```
 
+mod copy;
 mod download;
 mod fetch;
 mod journal;
@@ -39,6 +40,12 @@ use std::sync::Arc;
 use crate::name::RepoName;
 use crate::registry::Registry;
 
+pub use copy::BlobCopy;
+pub use copy::Copied;
+pub use copy::CopyOptions;
+pub use copy::Platforms;
+pub use copy::copy;
+pub use copy::copy_blob;
 pub use download::DownloadOptions;
 pub use download::Downloaded;
 pub use download::download;
@@ -61,6 +68,11 @@ impl Place {
     /// A repository of a registry.
     pub fn new(registry: Arc<dyn Registry>, repo: RepoName) -> Self {
         Self { registry, repo }
+    }
+
+    /// Tells whether both are surely in the same registry: the same value, not only the same address.
+    fn shares_registry(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.registry, &other.registry)
     }
 }
 

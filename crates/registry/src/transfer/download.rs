@@ -108,7 +108,7 @@ pub fn download(from: &Place, blob: &Descriptor, options: &DownloadOptions) -> B
 }
 
 /// As [`download`], bytes of a range, which cannot be verified unless they are all.
-fn read(from: &Place, blob: &Descriptor, range: Range<u64>, options: &DownloadOptions) -> Body {
+pub(super) fn read(from: &Place, blob: &Descriptor, range: Range<u64>, options: &DownloadOptions) -> Body {
     let gaps = if range.is_empty() { Vec::new() } else { vec![range.clone()] };
     let in_order = InOrder {
         fetch: Fetch::new(from, blob, gaps, options),

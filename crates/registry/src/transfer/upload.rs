@@ -130,10 +130,10 @@ pub fn file_source(path: impl Into<PathBuf>) -> impl Fn(Range<u64>) -> Body + Se
 }
 
 /// Gives a body of a range of a blob, any number of times.
-type Source<'a> = &'a (dyn Fn(Range<u64>) -> Body + Send + Sync);
+pub(super) type Source<'a> = &'a (dyn Fn(Range<u64>) -> Body + Send + Sync);
 
 /// One blob on its way to a registry.
-struct Sender<'a> {
+pub(super) struct Sender<'a> {
     to: &'a Place,
     blob: &'a Descriptor,
     source: Source<'a>,
@@ -161,19 +161,19 @@ enum Chunked {
 }
 
 impl<'a> Sender<'a> {
-    fn new(to: &'a Place, blob: &'a Descriptor, source: Source<'a>, settings: &'a UploadSettings) -> Self {
+    pub(super) fn new(to: &'a Place, blob: &'a Descriptor, source: Source<'a>, settings: &'a UploadSettings) -> Self {
         Self { to, blob, source, settings, sent: Arc::default(), source_failed: Arc::default() }
     }
 
     /// Tells whether the registry has the blob, of the right size.
-    async fn is_there(&self) -> Result<bool> {
+    pub(super) async fn is_there(&self) -> Result<bool> {
         let head = || self.to.registry.head_blob(&self.to.repo, &self.blob.digest);
         let found = find(self.settings.attempts, head).await?;
         Ok(found.is_some_and(|found| found.size == self.blob.size))
     }
 
     /// Sends a blob that is not there, in a session if the registry began one.
-    async fn send(&self, session: Option<Box<dyn Upload>>) -> Result<Uploaded> {
+    pub(super) async fn send(&self, session: Option<Box<dyn Upload>>) -> Result<Uploaded> {
         let is_small = self.blob.size <= self.settings.single;
         if !is_small || session.is_some() {
             self.send_chunks_or_all(session).await?;
@@ -378,7 +378,7 @@ impl<'a> Sender<'a> {
         error
     }
 
-    async fn cancel(&self, session: Box<dyn Upload>) {
+    pub(super) async fn cancel(&self, session: Box<dyn Upload>) {
         if let Err(error) = session.cancel().await {
             tracing::debug!(%error, "upload not cancelled");
         }
