@@ -6,10 +6,10 @@
 
 mod blob;
 mod cache;
-mod dir;
+pub(crate) mod dir;
 mod index;
 mod manifest;
-mod stream;
+pub(crate) mod stream;
 mod tree;
 mod upload;
 

@@ -37,6 +37,7 @@ mod page;
 mod reference;
 mod registry;
 mod route;
+pub mod transfer;
 
 pub use body::Body;
 pub use body::ByteRange;

@@ -234,7 +234,7 @@ impl Drop for Temp {
 }
 
 /// Makes a file durable, moves it to its place and makes that durable.
-pub(super) fn keep(file: &OpenFile, target: &Path) -> Result<()> {
+pub(crate) fn keep(file: &OpenFile, target: &Path) -> Result<()> {
     let parent = target.parent().expect("a file is in a directory");
     make_dirs(parent)?;
     file.file.sync_all().map_err(|error| file.write_failed(error))?;
@@ -244,7 +244,7 @@ pub(super) fn keep(file: &OpenFile, target: &Path) -> Result<()> {
 }
 
 /// Removes a file; tells whether it was there.
-pub(super) fn remove(path: &Path) -> Result<bool> {
+pub(crate) fn remove(path: &Path) -> Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
@@ -267,8 +267,24 @@ pub(super) fn make_dirs(path: &Path) -> Result<()> {
     sync_dir(parent)
 }
 
+/// Tells whether a path still leads to an open file.
+#[cfg(unix)]
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let there = path.symlink_metadata().ok().map(identity);
+    there.is_some() && there == file.metadata().ok().map(identity)
+}
+
+/// Tells whether a path still leads to an open file: elsewhere one that is open cannot be renamed.
+#[cfg(not(unix))]
+pub(crate) fn is_at(_file: &File, path: &Path) -> bool {
+    path.is_file()
+}
+
 /// Makes the names in a directory durable.
-pub(super) fn sync_dir(path: &Path) -> Result<()> {
+pub(crate) fn sync_dir(path: &Path) -> Result<()> {
     // Elsewhere a directory cannot be opened, and renaming is as durable as it gets.
     if cfg!(not(unix)) {
         return Ok(());
@@ -278,7 +294,7 @@ pub(super) fn sync_dir(path: &Path) -> Result<()> {
 }
 
 /// Opens files that are not behind a symbolic link.
-pub(super) fn options() -> OpenOptions {
+pub(crate) fn options() -> OpenOptions {
     let mut options = File::options();
     #[cfg(unix)]
     {

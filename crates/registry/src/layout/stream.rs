@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::error::Result;
 
 /// Runs work on a thread that may block. It starts now, and runs to its end even when nobody waits.
-pub(super) fn blocking<T: Send + 'static>(
+pub(crate) fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> impl Future<Output = Result<T>> + Send + 'static {
     let task = tokio::task::spawn_blocking(work);
@@ -35,14 +35,14 @@ pub(super) fn blocking<T: Send + 'static>(
 
 /// A file and where it is, for errors.
 #[derive(Debug)]
-pub(super) struct OpenFile {
-    pub(super) path: PathBuf,
-    pub(super) file: File,
+pub(crate) struct OpenFile {
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
 }
 
 impl OpenFile {
     /// The next bytes, `left` at most and [`PART`] at most; none at the end of the file.
-    pub(super) fn read_part(&self, left: u64) -> Result<Bytes> {
+    pub(crate) fn read_part(&self, left: u64) -> Result<Bytes> {
         let len = left.min(PART);
         let mut part = Vec::with_capacity(len as usize);
         let read = (&self.file).take(len).read_to_end(&mut part);
@@ -64,7 +64,7 @@ impl OpenFile {
         Ok(())
     }
 
-    pub(super) fn write_failed(&self, error: io::Error) -> Error {
+    pub(crate) fn write_failed(&self, error: io::Error) -> Error {
         Error::io(format_args!("write {}", self.path.display()), error)
     }
 }
@@ -72,7 +72,7 @@ impl OpenFile {
 /// The bytes of a file from where it stands: `first`, which has been read, and `left` that come after.
 ///
 /// The next part is read while the last one is on its way. A file that ends too soon is a body that does.
-pub(super) fn file_body(file: OpenFile, first: Bytes, left: u64) -> Body {
+pub(crate) fn file_body(file: OpenFile, first: Bytes, left: u64) -> Body {
     let len = first.len() as u64 + left;
     let ready = future::ready(Ok((file, first))).boxed();
     let parts = stream::try_unfold(Some((ready, left)), |state| async {

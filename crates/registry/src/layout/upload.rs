@@ -9,7 +9,6 @@ use std::fs::TryLockError;
 use std::io::ErrorKind;
 use std::io::Seek;
 use std::io::SeekFrom;
-use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -29,6 +28,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::layout::blob::expect;
 use crate::layout::dir::Dir;
+use crate::layout::dir::is_at;
 use crate::layout::dir::keep;
 use crate::layout::dir::make_dirs;
 use crate::layout::dir::options;
@@ -236,22 +236,6 @@ fn hash(file: &OpenFile, algorithm: Algorithm, size: u64) -> Result<Digest> {
         hasher.update(&part);
     }
     Ok(hasher.finish())
-}
-
-/// Tells whether a path still leads to an open file.
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    let there = path.symlink_metadata().ok().map(identity);
-    there.is_some() && there == file.metadata().ok().map(identity)
-}
-
-/// Tells whether a path still leads to an open file: elsewhere one that is open cannot be renamed.
-#[cfg(not(unix))]
-fn is_at(_file: &File, path: &Path) -> bool {
-    path.is_file()
 }
 
 /// Bytes after which an append acknowledges what it has, so that a long one need not start over.
