@@ -31,6 +31,7 @@ mod name;
 mod page;
 mod reference;
 mod registry;
+mod unify;
 
 pub use body::Body;
 pub use body::ByteRange;
@@ -72,3 +73,10 @@ pub use registry::ReferrerQuery;
 pub use registry::Registry;
 pub use registry::Upload;
 pub use registry::UploadOptions;
+pub use unify::Quorum;
+pub use unify::ReadPolicy;
+pub use unify::RepairOptions;
+pub use unify::Repaired;
+pub use unify::Unified;
+pub use unify::UnifyOptions;
+pub use unify::WritePolicy;
