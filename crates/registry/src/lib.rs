@@ -18,6 +18,7 @@
 //! ```
 
 mod body;
+mod cache;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod descriptor;
@@ -36,6 +37,8 @@ mod unify;
 
 pub use body::Body;
 pub use body::ByteRange;
+pub use cache::Cached;
+pub use cache::CachedOptions;
 pub use descriptor::Annotations;
 pub use descriptor::Descriptor;
 pub use descriptor::OCTET_STREAM;
