@@ -141,6 +141,20 @@ impl Error {
         self
     }
 
+    /// The same error once more, for another who waits for the same thing; causes become words.
+    pub(crate) fn again(&self) -> Self {
+        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
+        let causes: Vec<_> = causes.map(ToString::to_string).collect();
+        let repr = Repr {
+            code: self.0.code.clone(),
+            message: self.0.message.clone(),
+            detail: self.0.detail.clone(),
+            status: self.0.status,
+            source: (!causes.is_empty()).then(|| causes.join(": ").into()),
+        };
+        Self(Box::new(repr))
+    }
+
     /// The code, by which errors are told apart.
     pub fn code(&self) -> &Code {
         &self.0.code

@@ -20,6 +20,7 @@
 //! ```
 
 mod body;
+mod cache;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod descriptor;
@@ -37,10 +38,14 @@ mod page;
 mod reference;
 mod registry;
 mod route;
+mod store;
 pub mod transfer;
+mod unify;
 
 pub use body::Body;
 pub use body::ByteRange;
+pub use cache::Cached;
+pub use cache::CachedOptions;
 pub use descriptor::Annotations;
 pub use descriptor::Descriptor;
 pub use descriptor::OCTET_STREAM;
@@ -102,3 +107,18 @@ pub use route::Routed;
 pub use route::Router;
 pub use route::Routes;
 pub use route::prefixed;
+pub use store::CacheStore;
+pub use store::Key;
+pub use store::MAX_VALUE;
+pub use store::MemoryStore;
+pub use store::Store;
+pub use store::StoreCheck;
+pub use store::StoreOptions;
+pub use store::StoreStats;
+pub use unify::Quorum;
+pub use unify::ReadPolicy;
+pub use unify::RepairOptions;
+pub use unify::Repaired;
+pub use unify::Unified;
+pub use unify::UnifyOptions;
+pub use unify::WritePolicy;
