@@ -48,7 +48,7 @@ pub struct DownloadOptions {
 
 impl Default for DownloadOptions {
     fn default() -> Self {
-        Self { connections: 6, memory: 64 << 20, attempts: 6, checkpoint: 32 << 20, received: None }
+        Self { connections: 6, memory: 32 << 20, attempts: 6, checkpoint: 32 << 20, received: None }
     }
 }
 
