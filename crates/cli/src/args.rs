@@ -11,6 +11,7 @@ use clap::builder::FalseyValueParser;
 use clap_complete::Shell;
 use skep::Address;
 use skep::Compression;
+use skep_registry::Platform;
 use skep_registry::Tag;
 
 /// Any directory in any OCI registry, read back one file at a time.
@@ -91,6 +92,8 @@ pub(crate) enum Command {
     Tags(Tags),
     /// List the repositories of a registry.
     Repos(Repos),
+    /// Copy an archive, an image or anything else between registries and layouts.
+    Copy(Copy),
     /// List what refers to a manifest: signatures, attestations, and what refers to those.
     Referrers(Referrers),
     /// Remove tags, or manifests with all their tags.
@@ -241,6 +244,28 @@ pub(crate) struct Repos {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Copy {
+    /// What: a REF.
+    #[arg(value_name = "SRC")]
+    pub(crate) from: Address,
+    /// Where to: a REF; without a tag it gets that of the source.
+    #[arg(value_name = "DST")]
+    pub(crate) to: Address,
+    /// A further tag; may be given more than once.
+    #[arg(short, long = "tag", value_name = "TAG", env = "SKEP_TAG", value_delimiter = ',')]
+    pub(crate) tags: Vec<Tag>,
+    /// Copy what refers to it, too: signatures, attestations.
+    #[arg(short, long, value_parser = switch(), env = "SKEP_REFERRERS")]
+    pub(crate) referrers: bool,
+    /// Of an index, copy only the manifest for this platform, in its place.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", env = "SKEP_PLATFORM", value_parser = platform)]
+    pub(crate) platform: Option<Platform>,
+    /// Look into manifests that are there already, instead of trusting that what they name is there, too.
+    #[arg(long, value_parser = switch(), env = "SKEP_DEEP")]
+    pub(crate) deep: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Referrers {
     /// Which manifest: a REF.
     #[arg(value_name = "REF")]
@@ -354,6 +379,16 @@ fn annotation(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("wanted KEY=VALUE".to_owned()),
+    }
+}
+
+fn platform(text: &str) -> Result<Platform, String> {
+    let mut parts = text.split('/').map(str::to_owned);
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(os), Some(architecture), variant, None) if !os.is_empty() && !architecture.is_empty() => {
+            Ok(Platform { os, architecture, variant, ..Default::default() })
+        }
+        _ => Err("wanted OS/ARCH or OS/ARCH/VARIANT: linux/arm64".to_owned()),
     }
 }
 

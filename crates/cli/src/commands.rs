@@ -2,6 +2,7 @@
 
 mod blob;
 mod cat;
+mod copy;
 mod cp;
 mod inspect;
 mod list;
@@ -75,6 +76,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Digest(args) => manifest::digest(session, args).await,
         Command::Tags(args) => names::tags(session, args).await,
         Command::Repos(args) => names::repos(session, args).await,
+        Command::Copy(args) => copy::copy(session, args).await,
         Command::Referrers(args) => referrers::referrers(session, args).await,
         Command::Rm(args) => rm::rm(session, args).await,
         Command::Manifest(args) => manifest::manifest(session, args).await,

@@ -405,6 +405,25 @@ fn registries_are_listed_and_cleaned() {
 }
 
 #[test]
+fn content_is_copied_between_stores() {
+    let desk = Desk::new();
+    let served = desk.serve("serve --addr 127.0.0.1:0 --memory");
+    let host = &served.addr;
+    let digest = field(&desk.ok("push --json site oci:store:v1"), "digest");
+    let there = desk.ok(&format!("copy --json --tag latest oci:store:v1 {host}/a:v2"));
+    assert_eq!((field(&there, "digest"), field(&there, "blobs")), (digest.clone(), "3".to_owned()));
+    assert_eq!(desk.ok(&format!("tags {host}/a")), "latest\nv2\n");
+    let again = desk.ok(&format!("copy --json --tag latest oci:store:v1 {host}/a:v2"));
+    assert_eq!((field(&again, "manifests"), field(&again, "bytes")), ("0".to_owned(), "0".to_owned()));
+    let mounted = desk.ok(&format!("copy --json {host}/a:v2 {host}/b"));
+    assert_eq!((mounted.contains("\"tags\":[\"v2\"]"), field(&mounted, "bytes")), (true, "0".to_owned()));
+    desk.ok(&format!("copy {host}/b@{digest} oci:back:v3"));
+    assert_eq!(desk.ok("cat oci:back:v3 css.txt"), "sorts before css/");
+    assert_eq!(desk.run(&format!("copy {host}/nothing:v1 oci:back:v4")).exit, 4);
+    assert_eq!(desk.run("copy --platform linux oci:store:v1 oci:back").exit, 2);
+}
+
+#[test]
 fn manifests_and_blobs_are_moved_as_they_are() {
     let desk = Desk::new();
     let served = desk.serve("serve --addr 127.0.0.1:0 --memory");

@@ -20,6 +20,8 @@ use skep_http::ClientOptions;
 use skep_http::Credential;
 use skep_http::Credentials;
 use skep_http::DockerConfig;
+use skep_registry::Cached;
+use skep_registry::CachedOptions;
 use skep_registry::Immutable;
 use skep_registry::Layout;
 use skep_registry::LayoutOptions;
@@ -27,10 +29,17 @@ use skep_registry::LimitOptions;
 use skep_registry::Memory;
 use skep_registry::MemoryOptions;
 use skep_registry::Names;
+use skep_registry::Quorum;
+use skep_registry::ReadPolicy;
 use skep_registry::Registry;
 use skep_registry::RepoName;
 use skep_registry::Routed;
 use skep_registry::Routes;
+use skep_registry::Store;
+use skep_registry::StoreOptions;
+use skep_registry::Unified;
+use skep_registry::UnifyOptions;
+use skep_registry::WritePolicy;
 use toml::Spanned;
 
 use crate::exit::Exit;
@@ -64,6 +73,7 @@ enum Part {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Kind {
+    Cached(CachedPart),
     Client(ClientPart),
     Immutable(Wrapper),
     Layout(LayoutPart),
@@ -75,6 +85,63 @@ enum Kind {
     Select(Select),
     Timeout(Timeout),
     Traced(Wrapper),
+    Unified(UnifiedPart),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CachedPart {
+    of: Spanned<Part>,
+    /// What tells this registry from others in the same directory.
+    namespace: String,
+    dir: Spanned<PathBuf>,
+    /// How large the directory may grow, in MiB.
+    #[serde(default = "ten_gibibytes")]
+    max_mib: u64,
+    #[serde(default)]
+    tag_seconds: u32,
+    #[serde(default)]
+    offline: bool,
+}
+
+fn ten_gibibytes() -> u64 {
+    10 << 10
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnifiedPart {
+    of: Spanned<Vec<Spanned<Part>>>,
+    #[serde(default)]
+    read: Read,
+    #[serde(default)]
+    write: Write,
+    #[serde(default)]
+    quorum: Answers,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Read {
+    #[default]
+    InOrder,
+    Race,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Write {
+    #[default]
+    All,
+    Primary,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answers {
+    #[default]
+    All,
+    Any,
 }
 
 #[derive(Debug, Deserialize)]
@@ -251,6 +318,17 @@ impl<'a> Maker<'a> {
 
     fn kind(&self, kind: &'a Kind, within: &mut Vec<&'a str>) -> Outcome<Arc<dyn Registry>> {
         Ok(match kind {
+            Kind::Cached(cached) => {
+                let options = StoreOptions { max_bytes: cached.max_mib.saturating_mul(1 << 20) };
+                let store =
+                    Store::open(cached.dir.get_ref(), options).map_err(|error| self.wrong(&cached.dir, error))?;
+                let options = CachedOptions {
+                    namespace: cached.namespace.clone(),
+                    tag_lifetime: Duration::from_secs(cached.tag_seconds.into()),
+                    offline: cached.offline,
+                };
+                Arc::new(Cached::new(self.part(&cached.of, within)?, Arc::new(store), options))
+            }
             Kind::Client(client) => Arc::new(self.client(client)?),
             Kind::Immutable(wrapper) => Arc::new(Immutable::new(self.part(&wrapper.of, within)?)),
             Kind::Layout(layout) => {
@@ -288,6 +366,24 @@ impl<'a> Maker<'a> {
                 Arc::new(skep_registry::idle_timeout(self.part(&timeout.of, within)?, idle))
             }
             Kind::Traced(wrapper) => Arc::new(skep_registry::traced(self.part(&wrapper.of, within)?)),
+            Kind::Unified(unified) => {
+                let options = UnifyOptions {
+                    read: match unified.read {
+                        Read::InOrder => ReadPolicy::InOrder,
+                        Read::Race => ReadPolicy::Race,
+                    },
+                    write: match unified.write {
+                        Write::All => WritePolicy::All,
+                        Write::Primary => WritePolicy::Primary,
+                    },
+                    quorum: match unified.quorum {
+                        Answers::All => Quorum::All,
+                        Answers::Any => Quorum::Any,
+                    },
+                };
+                let made: Outcome<Vec<_>> = unified.of.get_ref().iter().map(|part| self.part(part, within)).collect();
+                Arc::new(Unified::new(made?, options).map_err(|error| self.wrong(&unified.of, error))?)
+            }
         })
     }
 
@@ -356,6 +452,13 @@ of = { select = { exclude = ["secret/*"], of = { traced = { of = { prefixed = { 
 [registry.disk.layout]
 dir = "DIR"
 "#;
+        let mirror = r#"
+serve = { cached = { namespace = "a", dir = "DIR", tag_seconds = 60, of = { unified = { read = "race", write = "primary", quorum = "any", of = [
+    { memory = {} },
+    { memory = {} },
+] } } } }
+"#;
+        assert_eq!(load_text(mirror).unwrap().addr, None);
         assert_eq!(load_text(text).unwrap().addr, Some("127.0.0.1:0".parse().unwrap()));
     }
 
@@ -372,6 +475,7 @@ dir = "DIR"
             ("serve = { client = { host = 'a b' } }", ":1:29:", "a b"),
             ("serve = { client = { host = 'a.b', user = 'me' } }", ":1:29:", "password_env"),
             ("serve = { client = { host = 'a.b', token_env = 'NO_SUCH_TOKEN' } }", ":1:48:", "is not set"),
+            ("serve = { unified = { of = [] } }", ":1:28:", "one registry or more"),
             ("serve = [1]", ":1:9:", "the name of a registry"),
             ("serve", ":1:", "expected"),
             ("", ":1:1:", "missing field `serve`"),
