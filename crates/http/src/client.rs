@@ -4,7 +4,10 @@ pub(crate) mod answer;
 mod blob;
 mod list;
 mod manifest;
+mod outgoing;
 mod referrers;
+mod resume;
+pub(crate) mod retry;
 pub(crate) mod send;
 mod upload;
 
@@ -40,6 +43,7 @@ use crate::auth::Authenticator;
 use crate::auth::Credential;
 use crate::auth::Credentials;
 use crate::auth::Scope;
+use crate::client::retry::RetryOptions;
 use crate::endpoint::Endpoint;
 
 /// How a [`Client`] reaches its registry.
@@ -55,9 +59,13 @@ pub struct ClientOptions {
     pub user_agent: String,
     /// How long it may take to connect.
     pub connect_timeout: Duration,
-    /// How long the registry may take to begin an answer, and between two parts of one. While a blob is being
-    /// sent, the registry may take its time.
+    /// How long nothing may go on: until an answer begins, between two parts of one, between two parts of a body
+    /// that is sent. There is no limit to how long a transfer that goes on takes.
     pub read_timeout: Duration,
+    /// How long the registry may take to answer when it has all bytes of a blob, and may have to read them again.
+    pub commit_timeout: Duration,
+    /// How long the client bears with failures.
+    pub retry: RetryOptions,
 }
 
 impl Default for ClientOptions {
@@ -69,6 +77,8 @@ impl Default for ClientOptions {
             user_agent: concat!("skep/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(15),
             read_timeout: Duration::from_secs(60),
+            commit_timeout: Duration::from_secs(600),
+            retry: RetryOptions::default(),
         }
     }
 }
@@ -89,6 +99,8 @@ struct Inner {
     /// For blobs: parallel ranges of HTTP/2 would share one connection, and its window.
     http1: reqwest::Client,
     read_timeout: Duration,
+    commit_timeout: Duration,
+    retry: RetryOptions,
     /// Set once the registry was seen to know of subjects (spec, "Listing Referrers").
     knows_referrers: AtomicBool,
 }
@@ -122,8 +134,18 @@ impl Client {
         let http1 = builder().and_then(|builder| builder.http1_only().build()).map_err(broken)?;
         let known_as = host.split_once("://").map_or(host, |(_, rest)| rest).trim_end_matches('/');
         let auth = Authenticator::new(base.clone(), known_as.to_owned(), options.credentials, http.clone());
-        let (read_timeout, knows_referrers) = (options.read_timeout, AtomicBool::new(false));
-        Ok(Self { inner: Arc::new(Inner { base, auth, http, http1, read_timeout, knows_referrers }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                base,
+                auth,
+                http,
+                http1,
+                read_timeout: options.read_timeout,
+                commit_timeout: options.commit_timeout,
+                retry: options.retry,
+                knows_referrers: AtomicBool::new(false),
+            }),
+        })
     }
 
     /// Asks whether there is a registry that lets the client in (spec, end-1).

@@ -53,6 +53,8 @@ pub use auth::DockerConfig;
 pub use client::Client;
 #[cfg(feature = "client")]
 pub use client::ClientOptions;
+#[cfg(feature = "client")]
+pub use client::retry::RetryOptions;
 #[cfg(feature = "server")]
 pub use server::ResponseBody;
 #[cfg(feature = "server")]

@@ -195,7 +195,7 @@ async fn errors_are_read_in_any_form() {
 #[tokio::test]
 async fn a_registry_that_is_not_there_is_unavailable() {
     let host = support::memory().await.host.clone();
-    let error = Client::new(&host, ClientOptions::default()).unwrap();
+    let error = Client::new(&host, support::options()).unwrap();
     let error = error.head_blob(&repo("a"), &hello()).await.unwrap_err();
     assert_eq!(error.code(), &Code::Unavailable);
     assert_eq!(error.message(), format!("HEAD http://{host}/v2/a/blobs/{}", hello()));
@@ -318,7 +318,7 @@ async fn redirects_are_followed_with_the_range_and_without_end() {
 async fn a_registry_that_goes_silent_is_unavailable() {
     let silent = || Body::new(Some(5), futures_util::stream::pending::<Result<Bytes>>());
     let fake = Fake::new(move |_| stream(200, &[("content-length", "5")], silent())).await;
-    let options = ClientOptions { read_timeout: std::time::Duration::from_millis(50), ..Default::default() };
+    let options = ClientOptions { read_timeout: std::time::Duration::from_millis(20), ..support::options() };
     let client = Client::new(fake.host(), options).unwrap();
     let error = client.read_blob(&repo("a"), &hello(), 10).await.unwrap_err();
     assert_eq!(error.code(), &Code::Unavailable, "{error}");

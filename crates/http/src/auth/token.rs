@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 use std::time::Instant;
+use std::time::SystemTime;
 
 use http::HeaderValue;
 use http::StatusCode;
@@ -22,6 +23,7 @@ use crate::auth::basic;
 use crate::auth::bearer;
 use crate::auth::challenge::Challenge;
 use crate::client::answer::Answer;
+use crate::client::retry::Verdict;
 use crate::client::send::place;
 use crate::client::send::same_origin;
 use crate::client::send::transport_error;
@@ -83,7 +85,8 @@ pub(crate) async fn fetch(
             _ => Code::Unauthorized,
         };
         // Not a word of its body: it may echo what was sent.
-        return Err(Error::new(code, format!("token server {} answered {status}", place(&realm))));
+        let verdict = Verdict::of_answer(status, response.headers(), SystemTime::now());
+        return Err(Error::new(code, format!("token server {} answered {status}", place(&realm))).with_source(verdict));
     }
     let bytes = Answer::new(http::Method::GET, response, TIMEOUT).bytes(MAX_ANSWER).await?;
     let answer: Granted = serde_json::from_slice(&bytes).map_err(|_| {

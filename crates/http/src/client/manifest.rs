@@ -138,7 +138,13 @@ pub(super) async fn put_one(
     if if_absent {
         request = request.header(header::IF_NONE_MATCH, "*")?;
     }
-    let answer = client.send(request).await?.expect(&[201, 200, 202, 204], Code::NameUnknown).await?;
+    let answer = client.send(request).await?;
+    // The tag is not new any more, if the answer to the request that set it was lost.
+    let is_done = if_absent && answer.is_repeated() && answer.status() == 412;
+    if is_done && client.head_manifest(repo, reference).await?.digest == *manifest.digest() {
+        return Ok(answer);
+    }
+    let answer = answer.expect(&[201, 200, 202, 204], Code::NameUnknown).await?;
     match answer.digest() {
         Some(stored) if stored.algorithm() == manifest.digest().algorithm() && stored != *manifest.digest() => {
             let message = format!("expected {}, the registry stored {stored}", manifest.digest());
@@ -171,7 +177,8 @@ pub(super) async fn delete(client: &Client, repo: &RepoName, reference: &Manifes
 
 async fn request(client: &Client, method: Method, repo: &RepoName, reference: &ManifestRef) -> Result<Answer> {
     let url = client.url(&Endpoint::Manifest(repo.clone(), reference.clone()));
-    client.send(Request::new(method, url, Scope::pull(repo)).header(header::ACCEPT, ACCEPT)?).await
+    let request = Request::new(method, url, Scope::pull(repo)).header(header::ACCEPT, ACCEPT)?;
+    client.send(request.whole(MAX_MANIFEST)).await
 }
 
 /// The type of a manifest: what the registry says, unless it says nothing of use and the manifest does.
