@@ -24,6 +24,7 @@ use url::Url;
 
 use crate::auth::challenge::Challenge;
 use crate::auth::token::Token;
+use crate::client::transport::Transport;
 
 pub use docker::DockerConfig;
 pub(crate) use scope::Scope;
@@ -89,7 +90,7 @@ pub(crate) struct Authenticator {
     /// The host by which people know the registry.
     host: String,
     credentials: Arc<dyn Credentials>,
-    http: reqwest::Client,
+    transport: Transport,
     known: tokio::sync::OnceCell<Credential>,
     state: Mutex<State>,
 }
@@ -121,9 +122,9 @@ pub(crate) struct Authorization {
 }
 
 impl Authenticator {
-    pub(crate) fn new(origin: Url, host: String, credentials: Arc<dyn Credentials>, http: reqwest::Client) -> Self {
+    pub(crate) fn new(origin: Url, host: String, credentials: Arc<dyn Credentials>, transport: Transport) -> Self {
         let known = tokio::sync::OnceCell::new();
-        Self { origin, host, credentials, http, known, state: Mutex::default() }
+        Self { origin, host, credentials, transport, known, state: Mutex::default() }
     }
 
     /// The header for a request that needs a scope, as far as can be told before the registry was asked.
@@ -190,7 +191,7 @@ impl Authenticator {
             (Some(refresh), Credential::Identity(_)) => Credential::Identity(refresh),
             (_, credential) => credential.clone(),
         };
-        let granted = token::fetch(&self.http, &self.origin, challenge, &credential, scope).await?;
+        let granted = token::fetch(&self.transport, &self.origin, challenge, &credential, scope).await?;
         let mut state = self.lock();
         state.refresh = granted.refresh.or(state.refresh.take());
         let token = granted.token;

@@ -27,6 +27,7 @@ use crate::client::retry::Verdict;
 use crate::client::send::place;
 use crate::client::send::same_origin;
 use crate::client::send::transport_error;
+use crate::client::transport::Transport;
 
 /// A token as the header that carries it, and its end.
 #[derive(Clone)]
@@ -56,13 +57,14 @@ pub(crate) struct Grant {
 /// # Errors
 /// `Unauthorized` when it refuses, or when the challenge is not one to answer; `Unavailable`.
 pub(crate) async fn fetch(
-    http: &reqwest::Client,
+    transport: &Transport,
     origin: &Url,
     challenge: &Challenge,
     credential: &Credential,
     scope: &Scope,
 ) -> Result<Grant> {
     let realm = realm(origin, challenge)?;
+    let http = transport.to(&realm, false);
     let asked = Instant::now();
     let response = match credential {
         Credential::Identity(refresh) => {

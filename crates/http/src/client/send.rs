@@ -218,9 +218,12 @@ impl Client {
         url: &Url,
         authorization: Option<&HeaderValue>,
     ) -> Result<reqwest::Response> {
-        let http = if request.alone { &self.inner.http1 } else { &self.inner.http };
+        let http = self.inner.transport.to(url, request.alone);
         let mut sent = reqwest::Request::new(request.method.clone(), url.clone());
         *sent.headers_mut() = request.headers.clone();
+        if same_origin(&self.inner.base, url) {
+            sent.headers_mut().extend(self.inner.transport.headers().clone());
+        }
         if let Some(value) = authorization {
             sent.headers_mut().insert(header::AUTHORIZATION, value.clone());
         }
@@ -245,6 +248,11 @@ impl Client {
         };
         let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
         tracing::debug!(method = request.method.as_str(), url = place(url), status, "sent");
+        if let Ok(answer) = &answer
+            && same_origin(&self.inner.base, url)
+        {
+            self.inner.warnings.heed(url.authority(), answer.headers());
+        }
         answer
     }
 

@@ -150,7 +150,11 @@ impl Fake {
             async move {
                 let (parts, body) = request.into_parts();
                 let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-                let target = parts.uri.path_and_query().unwrap().to_string();
+                // A proxy is asked for whole URLs.
+                let target = match parts.uri.scheme() {
+                    Some(_) => parts.uri.to_string(),
+                    None => parts.uri.path_and_query().unwrap().to_string(),
+                };
                 let one = Seen { method: parts.method.to_string(), target, headers: parts.headers, body };
                 log.lock().unwrap().push(one.clone());
                 Ok(answer(&one))
