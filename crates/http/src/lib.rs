@@ -52,6 +52,14 @@ pub use auth::Credentials;
 #[cfg(feature = "client")]
 pub use auth::DockerConfig;
 #[cfg(feature = "client")]
+pub use auth::DockerLogin;
+#[cfg(feature = "client")]
+pub use auth::Kept;
+#[cfg(feature = "client")]
+pub use auth::OnlyFor;
+#[cfg(feature = "client")]
+pub use auth::Scope;
+#[cfg(feature = "client")]
 pub use client::Client;
 #[cfg(feature = "client")]
 pub use client::ClientOptions;
