@@ -32,7 +32,6 @@ pub use docker::DockerConfig;
 pub use login::DockerLogin;
 pub use login::Kept;
 pub use scope::Scope;
-pub(crate) use token::is_inside;
 
 /// Who the client is, to one registry.
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -4,11 +4,13 @@ pub(crate) mod answer;
 mod blob;
 mod list;
 mod manifest;
+pub(crate) mod origin;
 mod outgoing;
 pub(crate) mod proxies;
 mod referrers;
 mod resume;
 pub(crate) mod retry;
+mod schema1;
 pub(crate) mod send;
 pub(crate) mod settings;
 pub(crate) mod transport;
@@ -160,6 +162,17 @@ impl Client {
         let request = send::Request::get(self.url(&Endpoint::Base), Scope::new(""));
         self.send(request).await?.expect(&[200], Code::Unsupported).await?;
         Ok(())
+    }
+
+    /// Reads a blob from the first of the URLs that its descriptor names and that has it (image-spec, "urls").
+    ///
+    /// Whoever wrote the descriptor wrote the URLs, so none of them is told who the client is, not even when it is
+    /// at the registry; none may lead to where a registry may not. The body is held to the digest and the size.
+    ///
+    /// # Errors
+    /// `BlobUnknown` when there is no URL, else what the last one said.
+    pub async fn get_foreign(&self, descriptor: &Descriptor) -> Result<Body> {
+        blob::foreign(self, descriptor).await
     }
 
     fn url(&self, endpoint: &Endpoint) -> Url {

@@ -155,6 +155,27 @@ async fn manifests_are_held_to_what_is_said_of_them() {
 }
 
 #[tokio::test]
+async fn the_first_manifests_of_docker_come_without_their_signatures() {
+    // `{"formatLength":16,"formatTail":"Cn0"}`, and the tail is a line break and a brace.
+    let protected = "eyJmb3JtYXRMZW5ndGgiOjE2LCJmb3JtYXRUYWlsIjoiQ24wIn0";
+    let plain = "{\n   \"name\": \"a\"\n}";
+    let signed = format!("{},\"signatures\":[{{\"protected\":\"{protected}\"}}]}}", &plain[..16]);
+    let stated = Digest::sha256(plain.as_bytes()).to_string();
+    let fake = Fake::new(move |seen| {
+        let head = [
+            ("content-type", "application/vnd.docker.distribution.manifest.v1+prettyjws"),
+            ("docker-content-digest", stated.as_str()),
+        ];
+        reply(200, &head, if seen.method == "HEAD" { "" } else { &signed })
+    });
+    let fake = fake.await;
+    let got = fake.client().get_manifest(&repo("a"), &tag("latest").into()).await.unwrap();
+    assert_eq!((got.media_type(), &got.bytes()[..]), (SCHEMA1, plain.as_bytes()));
+    let head = fake.client().head_manifest(&repo("a"), &tag("latest").into()).await.unwrap();
+    assert_eq!(head, *got.descriptor());
+}
+
+#[tokio::test]
 async fn what_is_missing_is_known_from_what_was_asked_for() {
     let fake = Fake::new(|_| reply(404, &[], "")).await;
     let (client, latest) = (fake.client(), ManifestRef::Tag(tag("latest")));
@@ -323,3 +344,5 @@ async fn a_registry_that_goes_silent_is_unavailable() {
     let error = client.read_blob(&repo("a"), &hello(), 10).await.unwrap_err();
     assert_eq!(error.code(), &Code::Unavailable, "{error}");
 }
+
+const SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";

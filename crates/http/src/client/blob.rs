@@ -3,6 +3,7 @@
 use http::Method;
 use http::header;
 use skep_registry::Blob;
+use skep_registry::Body;
 use skep_registry::ByteRange;
 use skep_registry::Code;
 use skep_registry::Descriptor;
@@ -80,6 +81,23 @@ pub(super) async fn delete(client: &Client, repo: &RepoName, digest: &Digest) ->
     let url = client.url(&Endpoint::Blob(repo.clone(), digest.clone()));
     let request = Request::new(Method::DELETE, url, Scope::delete(repo));
     client.send(request).await?.expect_deleted(Code::BlobUnknown).await
+}
+
+pub(super) async fn foreign(client: &Client, descriptor: &Descriptor) -> Result<Body> {
+    let mut last = Error::new(Code::BlobUnknown, format!("{} names no URL", descriptor.digest));
+    for url in &descriptor.urls {
+        match foreign_one(client, url).await {
+            Ok(answer) => return Ok(answer.into_body().verify(&descriptor.digest, Some(descriptor.size))),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn foreign_one(client: &Client, url: &str) -> Result<Answer> {
+    let url = client.resolve(&client.inner.base, url)?;
+    let request = Request::get(url, Scope::new("")).anonymous().alone().header(header::ACCEPT_ENCODING, "identity")?;
+    client.send(request).await?.expect(&[200], Code::BlobUnknown).await
 }
 
 /// Asks for a blob or a part of it.

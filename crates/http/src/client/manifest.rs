@@ -23,6 +23,7 @@ use crate::auth::Scope;
 use crate::client::Client;
 use crate::client::answer::Answer;
 use crate::client::referrers;
+use crate::client::schema1;
 use crate::client::send::Request;
 use crate::endpoint::Endpoint;
 use crate::wire;
@@ -33,6 +34,10 @@ pub(super) async fn get(client: &Client, repo: &RepoName, reference: &ManifestRe
     let content_type = answer.text(&header::CONTENT_TYPE).map(wire::essence).unwrap_or_default().to_owned();
     let stated = answer.digest();
     let bytes = answer.bytes(MAX_MANIFEST).await?;
+    let (content_type, bytes) = match content_type.as_str() {
+        schema1::SIGNED => (schema1::UNSIGNED.to_owned(), schema1::unsigned(&bytes)?),
+        _ => (content_type, bytes),
+    };
     let media_type = media_type_of(&content_type, &bytes)?;
     match (reference, &stated) {
         (ManifestRef::Digest(digest), _) | (_, Some(digest)) => Manifest::verified(media_type, digest, bytes),
@@ -46,6 +51,8 @@ pub(super) async fn head(client: &Client, repo: &RepoName, reference: &ManifestR
     if answer.status() != 405 {
         let answer = answer.expect(&[200], Code::ManifestUnknown).await?;
         let content_type = answer.text(&header::CONTENT_TYPE).map(wire::essence).filter(|text| !text.is_empty());
+        // The size of a signed manifest is not that of the one within.
+        let content_type = content_type.filter(|content_type| *content_type != schema1::SIGNED);
         let digest = match reference {
             ManifestRef::Digest(digest) => Some(digest.clone()),
             ManifestRef::Tag(_) => answer.digest(),
@@ -219,4 +226,5 @@ const KNOWN: [&str; 4] = [media_type::IMAGE, media_type::INDEX, media_type::DOCK
 /// Every type of manifest that there is, and then any: what cannot be understood is kept as it is.
 const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, \
-    application/vnd.oci.artifact.manifest.v1+json, */*;q=0.5";
+    application/vnd.oci.artifact.manifest.v1+json, application/vnd.docker.distribution.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.v1+prettyjws;q=0.9, */*;q=0.5";

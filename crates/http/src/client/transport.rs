@@ -13,6 +13,7 @@ use skep_registry::Result;
 use url::Url;
 
 use crate::client::ClientOptions;
+use crate::client::origin::Guard;
 use crate::client::settings::Settings;
 
 /// Connections, and what only the registry's own origin sees.
@@ -53,6 +54,12 @@ impl Transport {
             roots.extend(reqwest::Certificate::from_pem_bundle(pem).map_err(broken)?);
         }
         let identity = found.identity.map(|pem| reqwest::Identity::from_pem(&pem)).transpose().map_err(broken)?;
+        let proxies = [&options.proxies.http, &options.proxies.https].into_iter().flatten();
+        let hosts = proxies.filter_map(|proxy| {
+            let url = if proxy.contains("://") { proxy.clone() } else { format!("http://{proxy}") };
+            Url::parse(&url).ok()?.host_str().map(str::to_owned)
+        });
+        let guard = Guard::new(base.clone(), hosts.collect());
         let builder = |is_own: bool| -> reqwest::Result<reqwest::ClientBuilder> {
             let mut builder = reqwest::Client::builder()
                 // Followed by us, because credentials must not be.
@@ -64,6 +71,7 @@ impl Transport {
                 .tcp_nodelay(true)
                 .http2_initial_stream_window_size(STREAM_WINDOW)
                 .http2_initial_connection_window_size(CONNECTION_WINDOW)
+                .dns_resolver(guard.clone())
                 .no_proxy();
             for proxy in options.proxies.build()? {
                 builder = builder.proxy(proxy);

@@ -151,10 +151,7 @@ impl Fake {
                 let (parts, body) = request.into_parts();
                 let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
                 // A proxy is asked for whole URLs.
-                let target = match parts.uri.scheme() {
-                    Some(_) => parts.uri.to_string(),
-                    None => parts.uri.path_and_query().unwrap().to_string(),
-                };
+                let target = parts.uri.to_string();
                 let one = Seen { method: parts.method.to_string(), target, headers: parts.headers, body };
                 log.lock().unwrap().push(one.clone());
                 Ok(answer(&one))
