@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream as parts;
 use http::Response;
+use http_body_util::BodyExt;
 use skep_http::Client;
 use skep_http::ClientOptions;
 use skep_http::ResponseBody;
@@ -317,23 +318,27 @@ async fn streams_are_sent_once_and_bytes_again() {
 
 #[tokio::test]
 async fn a_stream_that_nobody_took_is_sent_again() {
-    // The port is taken up by a registry while the client tries.
+    // Uploads go to a port where nobody listens yet.
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let fake = Fake::new(|_| reply(202, &[("location", "/v2/a/blobs/uploads/1"), ("range", "0-4")], "")).await;
+    drop(listener);
+    let fake = Fake::new(move |_| reply(202, &[("location", &format!("http://{address}/upload"))], "")).await;
     let retry = RetryOptions { base: Duration::from_millis(50), ..Default::default() };
-    let client = Client::new(fake.host(), ClientOptions { retry: retry.clone(), ..Default::default() }).unwrap();
-    let mut upload = client.upload_blob(&repo("a"), UploadOptions::default()).await.unwrap();
-    upload.append(text("hello")).await.unwrap();
-    assert_eq!(upload.offset(), 5);
-    drop((fake, listener));
-    let client = Client::new(&address.to_string(), ClientOptions { retry, ..Default::default() }).unwrap();
-    let asked = tokio::spawn(async move { client.list_tags(&repo("a"), &Page::default()).await });
-    tokio::task::yield_now().await;
+    let client = Client::new(fake.host(), ClientOptions { retry, ..Default::default() }).unwrap();
+    let upload = client.upload_blob(&repo("a"), UploadOptions::default()).await.unwrap();
+    let mut sent = Box::pin(async move {
+        let mut upload = upload;
+        upload.append(text("hello")).await.map(|()| upload.offset())
+    });
+    // The first attempt is refused while the others wait for their turn.
+    assert!(tokio::time::timeout(Duration::from_millis(20), &mut sent).await.is_err());
     let listener = TcpListener::bind(address).await.unwrap();
-    let service = tower::service_fn(|_| async { Ok(reply(200, &[], r#"{"tags":["b"]}"#)) });
+    let service = tower::service_fn(|request: http::Request<hyper::body::Incoming>| async {
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        Ok(reply(202, &[("range", &format!("0-{}", body.len() - 1))], ""))
+    });
     let served = tokio::spawn(skep_http::serve(listener, service, std::future::pending()));
-    assert_eq!(asked.await.unwrap().unwrap().items, [tag("b")]);
+    assert_eq!(sent.await.unwrap(), 5);
     served.abort();
 }
 
