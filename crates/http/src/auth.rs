@@ -2,6 +2,8 @@
 
 mod challenge;
 mod docker;
+mod helper;
+mod login;
 mod scope;
 mod token;
 
@@ -24,10 +26,12 @@ use url::Url;
 
 use crate::auth::challenge::Challenge;
 use crate::auth::token::Token;
+use crate::client::transport::Transport;
 
 pub use docker::DockerConfig;
-pub(crate) use scope::Scope;
-pub(crate) use token::is_inside;
+pub use login::DockerLogin;
+pub use login::Kept;
+pub use scope::Scope;
 
 /// Who the client is, to one registry.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -63,7 +67,8 @@ impl fmt::Debug for Credential {
 
 /// Knows who the client is to each registry.
 ///
-/// A [`Credential`] is the simplest one: the same to every registry that it is given for.
+/// A [`Credential`] is the simplest one: the same to every registry that it is given for. [`OnlyFor`] binds it to
+/// one, as is right where several clients share their options.
 #[async_trait]
 pub trait Credentials: fmt::Debug + Send + Sync + 'static {
     /// Says who the client is to the registry at a host, `registry.example.com:5000`.
@@ -73,6 +78,37 @@ pub trait Credentials: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `Unauthorized` when they should be known and cannot be had.
     async fn for_registry(&self, host: &str) -> Result<Credential>;
+
+    /// Says who the client is to one repository, if that is somebody else than to the rest of the registry.
+    ///
+    /// Asked often, so the answer should be at hand.
+    ///
+    /// # Errors
+    /// As [`Credentials::for_registry`].
+    async fn for_repository(&self, _host: &str, _repo: &str) -> Result<Option<Credential>> {
+        Ok(None)
+    }
+}
+
+/// A credential for one registry; to all others, the client is nobody.
+#[derive(Clone, Debug)]
+pub struct OnlyFor {
+    host: String,
+    credential: Credential,
+}
+
+impl OnlyFor {
+    /// Binds a credential to the registry at a host.
+    pub fn new(host: impl Into<String>, credential: Credential) -> Self {
+        Self { host: host.into(), credential }
+    }
+}
+
+#[async_trait]
+impl Credentials for OnlyFor {
+    async fn for_registry(&self, host: &str) -> Result<Credential> {
+        Ok(if host == self.host { self.credential.clone() } else { Credential::Anonymous })
+    }
 }
 
 #[async_trait]
@@ -89,7 +125,7 @@ pub(crate) struct Authenticator {
     /// The host by which people know the registry.
     host: String,
     credentials: Arc<dyn Credentials>,
-    http: reqwest::Client,
+    transport: Transport,
     known: tokio::sync::OnceCell<Credential>,
     state: Mutex<State>,
 }
@@ -97,8 +133,8 @@ pub(crate) struct Authenticator {
 #[derive(Default)]
 struct State {
     challenge: Option<Challenge>,
-    /// Takes the place of the credential's, once the token server has given a new one.
-    refresh: Option<String>,
+    /// By the token of the credential, what the token server has given in its place.
+    refresh: HashMap<String, String>,
     tokens: Vec<Held>,
     /// Who asks for a scope holds its lock, so that others with the same wish wait for the one answer.
     flights: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
@@ -121,9 +157,9 @@ pub(crate) struct Authorization {
 }
 
 impl Authenticator {
-    pub(crate) fn new(origin: Url, host: String, credentials: Arc<dyn Credentials>, http: reqwest::Client) -> Self {
+    pub(crate) fn new(origin: Url, host: String, credentials: Arc<dyn Credentials>, transport: Transport) -> Self {
         let known = tokio::sync::OnceCell::new();
-        Self { origin, host, credentials, http, known, state: Mutex::default() }
+        Self { origin, host, credentials, transport, known, state: Mutex::default() }
     }
 
     /// The header for a request that needs a scope, as far as can be told before the registry was asked.
@@ -131,8 +167,8 @@ impl Authenticator {
         let challenge = self.lock().challenge.clone();
         match challenge {
             // A token that was given needs no challenge; everything else waits for one.
-            None => match self.credential().await? {
-                Credential::Bearer(token) => Ok(Authorization { header: Some(bearer(token)?), fresh: None }),
+            None => match self.credential(need).await? {
+                Credential::Bearer(token) => Ok(Authorization { header: Some(bearer(&token)?), fresh: None }),
                 _ => Ok(Authorization::default()),
             },
             Some(challenge) => self.answer(&challenge, need, need).await,
@@ -167,13 +203,13 @@ impl Authenticator {
     }
 
     async fn answer(&self, challenge: &Challenge, need: &Scope, scope: &Scope) -> Result<Authorization> {
-        let credential = self.credential().await?;
+        let credential = self.credential(need).await?;
         if let Credential::Bearer(token) = credential {
-            return Ok(Authorization { header: Some(bearer(token)?), fresh: None });
+            return Ok(Authorization { header: Some(bearer(&token)?), fresh: None });
         }
         if !challenge.is_bearer() {
             let header = match credential {
-                Credential::Basic { user, password } => Some(basic(user, password)?),
+                Credential::Basic { user, password } => Some(basic(&user, &password)?),
                 _ => None,
             };
             return Ok(Authorization { header, fresh: None });
@@ -186,13 +222,18 @@ impl Authenticator {
         if let Some(token) = self.held(need, scope) {
             return Ok(Authorization { header: token.header, fresh: None });
         }
-        let credential = match (self.lock().refresh.clone(), credential) {
-            (Some(refresh), Credential::Identity(_)) => Credential::Identity(refresh),
-            (_, credential) => credential.clone(),
+        let (credential, given) = match credential {
+            Credential::Identity(given) => {
+                let current = self.lock().refresh.get(&given).cloned().unwrap_or_else(|| given.clone());
+                (Credential::Identity(current), Some(given))
+            }
+            credential => (credential, None),
         };
-        let granted = token::fetch(&self.http, &self.origin, challenge, &credential, scope).await?;
+        let granted = token::fetch(&self.transport, &self.origin, challenge, &credential, scope).await?;
         let mut state = self.lock();
-        state.refresh = granted.refresh.or(state.refresh.take());
+        if let (Some(given), Some(new)) = (given, granted.refresh) {
+            state.refresh.insert(given, new);
+        }
         let token = granted.token;
         if state.tokens.len() >= MAX_TOKENS {
             state.tokens.remove(0);
@@ -220,8 +261,13 @@ impl Authenticator {
         state.flights.entry(scope.to_string()).or_default().clone()
     }
 
-    async fn credential(&self) -> Result<&Credential> {
-        self.known.get_or_try_init(|| self.credentials.for_registry(&self.host)).await
+    async fn credential(&self, need: &Scope) -> Result<Credential> {
+        if let Some(repo) = need.repository()
+            && let Some(credential) = self.credentials.for_repository(&self.host, repo).await?
+        {
+            return Ok(credential);
+        }
+        self.known.get_or_try_init(|| self.credentials.for_registry(&self.host)).await.cloned()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

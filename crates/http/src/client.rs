@@ -4,11 +4,22 @@ pub(crate) mod answer;
 mod blob;
 mod list;
 mod manifest;
+pub(crate) mod origin;
+mod outgoing;
+pub(crate) mod proxies;
 mod referrers;
+mod resume;
+pub(crate) mod retry;
+mod schema1;
 pub(crate) mod send;
+pub(crate) mod settings;
+pub(crate) mod transport;
 mod upload;
+pub(crate) mod warning;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -40,6 +51,12 @@ use crate::auth::Authenticator;
 use crate::auth::Credential;
 use crate::auth::Credentials;
 use crate::auth::Scope;
+use crate::client::proxies::Proxies;
+use crate::client::retry::RetryOptions;
+use crate::client::settings::Settings;
+use crate::client::transport::Transport;
+use crate::client::warning::OnWarning;
+use crate::client::warning::Warnings;
 use crate::endpoint::Endpoint;
 
 /// How a [`Client`] reaches its registry.
@@ -49,15 +66,25 @@ pub struct ClientOptions {
     pub credentials: Arc<dyn Credentials>,
     /// Speak without TLS to a host that is given without a scheme. Loopback addresses are spoken to so anyway.
     pub plain_http: bool,
-    /// Certificates to trust besides those of the system, as PEM.
-    pub root_certificates: Vec<Vec<u8>>,
+    /// How single registries are reached, by the host that people know them by, with its port if it has one.
+    pub registries: BTreeMap<String, Settings>,
+    /// Directories of certificates, `<directory>/<host>/*.crt`. Those of docker and podman by default.
+    pub certs_dirs: Vec<PathBuf>,
+    /// The proxies to go through. Those that the environment names by default.
+    pub proxies: Proxies,
+    /// Is called with each warning of the registry. It is logged in any case.
+    pub on_warning: Option<OnWarning>,
     /// What the client calls itself.
     pub user_agent: String,
     /// How long it may take to connect.
     pub connect_timeout: Duration,
-    /// How long the registry may take to begin an answer, and between two parts of one. While a blob is being
-    /// sent, the registry may take its time.
+    /// How long nothing may go on: until an answer begins, between two parts of one, between two parts of a body
+    /// that is sent. There is no limit to how long a transfer that goes on takes.
     pub read_timeout: Duration,
+    /// How long the registry may take to answer when it has all bytes of a blob, and may have to read them again.
+    pub commit_timeout: Duration,
+    /// How long the client bears with failures.
+    pub retry: RetryOptions,
 }
 
 impl Default for ClientOptions {
@@ -65,10 +92,15 @@ impl Default for ClientOptions {
         Self {
             credentials: Arc::new(Credential::Anonymous),
             plain_http: false,
-            root_certificates: Vec::new(),
+            registries: BTreeMap::new(),
+            certs_dirs: transport::certs_dirs(),
+            proxies: Proxies::from_env(),
+            on_warning: None,
             user_agent: concat!("skep/", env!("CARGO_PKG_VERSION")).to_owned(),
             connect_timeout: Duration::from_secs(15),
             read_timeout: Duration::from_secs(60),
+            commit_timeout: Duration::from_secs(600),
+            retry: RetryOptions::default(),
         }
     }
 }
@@ -85,10 +117,11 @@ pub struct Client {
 struct Inner {
     base: Url,
     auth: Authenticator,
-    http: reqwest::Client,
-    /// For blobs: parallel ranges of HTTP/2 would share one connection, and its window.
-    http1: reqwest::Client,
+    transport: Transport,
+    warnings: Warnings,
     read_timeout: Duration,
+    commit_timeout: Duration,
+    retry: RetryOptions,
     /// Set once the registry was seen to know of subjects (spec, "Listing Referrers").
     knows_referrers: AtomicBool,
 }
@@ -99,31 +132,26 @@ impl Client {
     /// Nothing is sent yet.
     ///
     /// # Errors
-    /// `NameInvalid` when this is not the host of a registry; `Unknown` when a certificate is malformed.
+    /// `NameInvalid` when this is not the host of a registry; `Unknown` when a certificate cannot be read or is
+    /// malformed; `Unsupported` when a header of the settings is.
     pub fn new(host: &str, options: ClientOptions) -> Result<Self> {
-        let base = base_url(host, options.plain_http)?;
-        let broken = |error: reqwest::Error| Error::new(Code::Unknown, "cannot set up HTTP").with_source(error);
-        let builder = || -> reqwest::Result<reqwest::ClientBuilder> {
-            let certificates = options.root_certificates.iter();
-            let certificates: Vec<_> =
-                certificates.map(|pem| reqwest::Certificate::from_pem_bundle(pem)).collect::<Result<_, _>>()?;
-            Ok(reqwest::Client::builder()
-                // Followed by us, because credentials must not be.
-                .redirect(reqwest::redirect::Policy::none())
-                .tls_certs_merge(certificates.into_iter().flatten())
-                .user_agent(&options.user_agent)
-                .connect_timeout(options.connect_timeout)
-                .pool_idle_timeout(IDLE_TIMEOUT)
-                .tcp_nodelay(true)
-                .http2_initial_stream_window_size(STREAM_WINDOW)
-                .http2_initial_connection_window_size(CONNECTION_WINDOW))
-        };
-        let http = builder().and_then(reqwest::ClientBuilder::build).map_err(broken)?;
-        let http1 = builder().and_then(|builder| builder.http1_only().build()).map_err(broken)?;
         let known_as = host.split_once("://").map_or(host, |(_, rest)| rest).trim_end_matches('/');
-        let auth = Authenticator::new(base.clone(), known_as.to_owned(), options.credentials, http.clone());
-        let (read_timeout, knows_referrers) = (options.read_timeout, AtomicBool::new(false));
-        Ok(Self { inner: Arc::new(Inner { base, auth, http, http1, read_timeout, knows_referrers }) })
+        let settings = options.registries.get(known_as).cloned().unwrap_or_default();
+        let base = base_url(host, options.plain_http || settings.plain_http)?;
+        let transport = Transport::new(base.clone(), known_as, &settings, &options)?;
+        let auth = Authenticator::new(base.clone(), known_as.to_owned(), options.credentials, transport.clone());
+        Ok(Self {
+            inner: Arc::new(Inner {
+                base,
+                auth,
+                transport,
+                warnings: Warnings::new(options.on_warning),
+                read_timeout: options.read_timeout,
+                commit_timeout: options.commit_timeout,
+                retry: settings.retry.unwrap_or(options.retry),
+                knows_referrers: AtomicBool::new(false),
+            }),
+        })
     }
 
     /// Asks whether there is a registry that lets the client in (spec, end-1).
@@ -134,6 +162,17 @@ impl Client {
         let request = send::Request::get(self.url(&Endpoint::Base), Scope::new(""));
         self.send(request).await?.expect(&[200], Code::Unsupported).await?;
         Ok(())
+    }
+
+    /// Reads a blob from the first of the URLs that its descriptor names and that has it (image-spec, "urls").
+    ///
+    /// Whoever wrote the descriptor wrote the URLs, so none of them is told who the client is, not even when it is
+    /// at the registry; none may lead to where a registry may not. The body is held to the digest and the size.
+    ///
+    /// # Errors
+    /// `BlobUnknown` when there is no URL, else what the last one said.
+    pub async fn get_foreign(&self, descriptor: &Descriptor) -> Result<Body> {
+        blob::foreign(self, descriptor).await
     }
 
     fn url(&self, endpoint: &Endpoint) -> Url {
@@ -252,14 +291,6 @@ fn base_url(host: &str, plain_http: bool) -> Result<Url> {
 
 /// Where the registry is that people call docker.io.
 const HUB: &str = "registry-1.docker.io";
-/// How long a connection is kept for the next request: less than servers do, so that they do not close it just
-/// when it is taken up again, with a body that can be sent once only.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of one response that may be on the way; the default of 64 KiB limits it to 6 MB/s at 10 ms.
-const STREAM_WINDOW: u32 = 8 << 20;
-/// Bytes of all responses of a connection that may be on the way.
-const CONNECTION_WINDOW: u32 = 32 << 20;
-
 #[cfg(test)]
 mod tests {
     use super::*;

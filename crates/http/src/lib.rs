@@ -37,6 +37,8 @@ mod client;
 #[cfg(any(feature = "client", feature = "server"))]
 #[cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code, reason = "each side uses its half"))]
 mod endpoint;
+#[cfg(feature = "client")]
+mod mirrors;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(any(feature = "client", feature = "server"))]
@@ -50,9 +52,29 @@ pub use auth::Credentials;
 #[cfg(feature = "client")]
 pub use auth::DockerConfig;
 #[cfg(feature = "client")]
+pub use auth::DockerLogin;
+#[cfg(feature = "client")]
+pub use auth::Kept;
+#[cfg(feature = "client")]
+pub use auth::OnlyFor;
+#[cfg(feature = "client")]
+pub use auth::Scope;
+#[cfg(feature = "client")]
 pub use client::Client;
 #[cfg(feature = "client")]
 pub use client::ClientOptions;
+#[cfg(feature = "client")]
+pub use client::proxies::Proxies;
+#[cfg(feature = "client")]
+pub use client::retry::RetryOptions;
+#[cfg(feature = "client")]
+pub use client::settings::Pem;
+#[cfg(feature = "client")]
+pub use client::settings::Settings;
+#[cfg(feature = "client")]
+pub use client::warning::OnWarning;
+#[cfg(feature = "client")]
+pub use mirrors::Mirrors;
 #[cfg(feature = "server")]
 pub use server::ResponseBody;
 #[cfg(feature = "server")]

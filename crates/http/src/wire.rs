@@ -210,6 +210,38 @@ pub(crate) fn parse_next_link<'a>(headers: impl IntoIterator<Item = &'a str>) ->
     unnamed
 }
 
+/// Parses a `Warning` header into its texts for people: `299 - "text"` (RFC 7234, 5.5; spec, "Warnings").
+///
+/// Other codes are for caches. Control characters are left out, and what follows something malformed.
+pub(crate) fn parse_warnings(header: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut rest = header;
+    while let Some((head, quoted)) = rest.split_once('"') {
+        let (mut text, mut end, mut chars) = (String::new(), None, quoted.char_indices());
+        while let Some((at, char)) = chars.next() {
+            match char {
+                '"' => {
+                    end = Some(at + 1);
+                    break;
+                }
+                '\\' => text.extend(chars.next().map(|(_, char)| char)),
+                char => text.push(char),
+            }
+        }
+        let Some(end) = end else { break };
+        if head.trim_start_matches([' ', ',']).split(' ').next() == Some("299") {
+            text.retain(|char| !char.is_control());
+            texts.push(text);
+        }
+        rest = &quoted[end..];
+        // A date may follow, in quotes of its own.
+        if let Some(date) = rest.strip_prefix(" \"") {
+            rest = date.split_once('"').map_or("", |(_, rest)| rest);
+        }
+    }
+    texts
+}
+
 /// A number in decimal digits and nothing else.
 pub(crate) fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -310,6 +342,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn warnings_for_people_are_read() {
+        for (header, want) in [
+            (r#"299 - "going away""#, &["going away"][..]),
+            (r#"299 r.example.com "a \"b\" \\ c""#, &[r#"a "b" \ c"#]),
+            (r#"299 - "one, two", 299 - "three""#, &["one, two", "three"]),
+            (r#"299 - "a" "Sat, 21 Nov 2026 08:00:00 GMT", 299 - "b""#, &["a", "b"]),
+            (r#"110 - "stale", 299 - "b""#, &["b"]),
+            (r#"299 - "a"#, &[]),
+            ("299 - a", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(parse_warnings(header), want, "{header}");
+        }
+    }
+
     proptest! {
         #[test]
         fn ranges_parse_from_what_they_print(start in 0u64..1 << 60, len in 1u64..1 << 60, more in 0u64..1 << 60) {
@@ -326,7 +374,7 @@ mod tests {
         #[test]
         fn no_header_makes_a_parser_panic(header in "\\PC{0,30}|bytes[ =]?[0-9-]{0,30}(/[0-9*]{0,3})?|(<|>|;|,|rel=|next){0,9}") {
             let _ = (parse_range(&header), parse_content_range(&header), parse_chunk_range(&header));
-            let _ = (parse_upload_range(&header), parse_next_link([header.as_str()]));
+            let _ = (parse_upload_range(&header), parse_next_link([header.as_str()]), parse_warnings(&header));
         }
     }
 }

@@ -12,6 +12,8 @@ use http::Response;
 use skep_http::Client;
 use skep_http::ClientOptions;
 use skep_http::Credential;
+use skep_http::DockerConfig;
+use skep_http::OnlyFor;
 use skep_http::ResponseBody;
 use skep_registry::Body;
 use skep_registry::Code;
@@ -289,6 +291,37 @@ async fn credentials_stay_with_their_origin() {
     assert_eq!(client.head_blob(&repo("a"), &hello()).await.unwrap_err().code(), &Code::Unauthorized);
     assert_eq!(canary.lines().len(), 3);
     assert!(canary.seen().iter().all(|seen| seen.text("authorization").is_none()), "{:?}", canary.seen());
+}
+
+#[tokio::test]
+async fn a_credential_for_one_registry_is_not_told_another() {
+    let asks = || Fake::new(|_| reply(401, &[("www-authenticate", "Basic realm=\"x\"")], ""));
+    let (own, other) = (asks().await, asks().await);
+    let credentials = std::sync::Arc::new(OnlyFor::new(own.host(), user()));
+    for (fake, want) in [(&own, Some(basic())), (&other, None)] {
+        let options = ClientOptions { credentials: credentials.clone(), ..Default::default() };
+        let client = Client::new(fake.host(), options).unwrap();
+        assert!(client.read_blob(&repo("a"), &hello(), 10).await.is_err());
+        assert_eq!(fake.seen().last().unwrap().text("authorization").map(str::to_owned), want);
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_a_registry_may_know_the_client_by_another_name() {
+    let fake = Fake::new(|seen| match seen.text("authorization") {
+        None => reply(401, &[("www-authenticate", "Basic realm=\"x\"")], ""),
+        Some(_) => reply(200, &[("content-length", "5")], "hello"),
+    });
+    let fake = fake.await;
+    let entry = |user: &str| format!(r#"{{"username":"{user}","password":"x"}}"#);
+    let json = format!(r#"{{"auths":{{"{0}":{1},"{0}/team":{2}}}}}"#, fake.host(), entry("all"), entry("team"));
+    let credentials = std::sync::Arc::new(DockerConfig::from_json(&json).unwrap());
+    let client = Client::new(fake.host(), ClientOptions { credentials, ..Default::default() }).unwrap();
+    for (name, user) in [("a", "all"), ("team/a", "team"), ("a", "all")] {
+        client.read_blob(&repo(name), &hello(), 10).await.unwrap();
+        let want = format!("Basic {}", STANDARD.encode(format!("{user}:x")));
+        assert_eq!(fake.seen().last().unwrap().text("authorization"), Some(want.as_str()));
+    }
 }
 
 #[tokio::test]

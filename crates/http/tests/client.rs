@@ -155,6 +155,27 @@ async fn manifests_are_held_to_what_is_said_of_them() {
 }
 
 #[tokio::test]
+async fn the_first_manifests_of_docker_come_without_their_signatures() {
+    // `{"formatLength":16,"formatTail":"Cn0"}`, and the tail is a line break and a brace.
+    let protected = "eyJmb3JtYXRMZW5ndGgiOjE2LCJmb3JtYXRUYWlsIjoiQ24wIn0";
+    let plain = "{\n   \"name\": \"a\"\n}";
+    let signed = format!("{},\"signatures\":[{{\"protected\":\"{protected}\"}}]}}", &plain[..16]);
+    let stated = Digest::sha256(plain.as_bytes()).to_string();
+    let fake = Fake::new(move |seen| {
+        let head = [
+            ("content-type", "application/vnd.docker.distribution.manifest.v1+prettyjws"),
+            ("docker-content-digest", stated.as_str()),
+        ];
+        reply(200, &head, if seen.method == "HEAD" { "" } else { &signed })
+    });
+    let fake = fake.await;
+    let got = fake.client().get_manifest(&repo("a"), &tag("latest").into()).await.unwrap();
+    assert_eq!((got.media_type(), &got.bytes()[..]), (SCHEMA1, plain.as_bytes()));
+    let head = fake.client().head_manifest(&repo("a"), &tag("latest").into()).await.unwrap();
+    assert_eq!(head, *got.descriptor());
+}
+
+#[tokio::test]
 async fn what_is_missing_is_known_from_what_was_asked_for() {
     let fake = Fake::new(|_| reply(404, &[], "")).await;
     let (client, latest) = (fake.client(), ManifestRef::Tag(tag("latest")));
@@ -195,7 +216,7 @@ async fn errors_are_read_in_any_form() {
 #[tokio::test]
 async fn a_registry_that_is_not_there_is_unavailable() {
     let host = support::memory().await.host.clone();
-    let error = Client::new(&host, ClientOptions::default()).unwrap();
+    let error = Client::new(&host, support::options()).unwrap();
     let error = error.head_blob(&repo("a"), &hello()).await.unwrap_err();
     assert_eq!(error.code(), &Code::Unavailable);
     assert_eq!(error.message(), format!("HEAD http://{host}/v2/a/blobs/{}", hello()));
@@ -318,8 +339,10 @@ async fn redirects_are_followed_with_the_range_and_without_end() {
 async fn a_registry_that_goes_silent_is_unavailable() {
     let silent = || Body::new(Some(5), futures_util::stream::pending::<Result<Bytes>>());
     let fake = Fake::new(move |_| stream(200, &[("content-length", "5")], silent())).await;
-    let options = ClientOptions { read_timeout: std::time::Duration::from_millis(50), ..Default::default() };
+    let options = ClientOptions { read_timeout: std::time::Duration::from_millis(20), ..support::options() };
     let client = Client::new(fake.host(), options).unwrap();
     let error = client.read_blob(&repo("a"), &hello(), 10).await.unwrap_err();
     assert_eq!(error.code(), &Code::Unavailable, "{error}");
 }
+
+const SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";

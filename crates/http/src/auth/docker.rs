@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -13,19 +11,19 @@ use serde::Deserialize;
 use skep_registry::Code;
 use skep_registry::Error;
 use skep_registry::Result;
-use tokio::io::AsyncReadExt;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
 use crate::auth::Credential;
 use crate::auth::Credentials;
+use crate::auth::helper::Failure;
+use crate::auth::helper::Helper;
 
 /// Credentials as docker and podman keep them, in files and in helper programs.
 ///
 /// For each registry the first source counts that knows it: `DOCKER_AUTH_CONFIG` with JSON in it, the file
 /// `config.json` in `DOCKER_CONFIG` or else in `~/.docker`, the file that `REGISTRY_AUTH_FILE` names or else
-/// podman's in `XDG_RUNTIME_DIR`. In each of them, a helper named in `credHelpers` is asked first, then the
-/// one in `credsStore`, then what stands in `auths`.
+/// podman's `containers/auth.json` in `XDG_RUNTIME_DIR` and in `XDG_CONFIG_HOME` or `~/.config`. In each of them, a helper named in `credHelpers` is asked first, then the
+/// one in `credsStore`, then what stands in `auths`. An entry for a part of a registry, `host/team` say, counts
+/// more than any for the whole, and the longer one more than the shorter.
 #[derive(Debug, Default)]
 pub struct DockerConfig {
     sources: Vec<Source>,
@@ -56,9 +54,18 @@ impl DockerConfig {
         let home =
             || variable("HOME").or_else(|| variable("USERPROFILE")).map(|home| PathBuf::from(home).join(".docker"));
         let podman = variable("REGISTRY_AUTH_FILE").map(PathBuf::from);
-        let runtime = || variable("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("containers/auth.json"));
+        let config = variable("XDG_CONFIG_HOME").map(PathBuf::from);
+        let config = config.or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".config")));
+        let podman = match podman {
+            Some(path) => vec![path],
+            None => [variable("XDG_RUNTIME_DIR").map(PathBuf::from), config]
+                .into_iter()
+                .flatten()
+                .map(|dir| dir.join("containers/auth.json"))
+                .collect(),
+        };
         let docker = docker.or_else(home).map(|dir| dir.join("config.json"));
-        for path in [docker, podman.or_else(runtime)].into_iter().flatten() {
+        for path in docker.into_iter().chain(podman) {
             match std::fs::read(&path) {
                 Ok(json) => sources.push(Source::parse(&path.display().to_string(), &json)?),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -89,7 +96,8 @@ impl Credentials for DockerConfig {
             if let Some((helper, is_default)) = source.helper(hosts) {
                 // `docker login` keeps the Hub under the URL of its first version.
                 let key = if is_hub { HUB_KEY } else { host };
-                match ask_helper(helper, key, self.helper_path.as_ref()).await {
+                let helper = Helper { name: helper, path: self.helper_path.as_ref() };
+                match helper.get(key).await {
                     Ok(Some(credential)) => return Ok(credential),
                     Ok(None) => {}
                     // A store that is configured and not installed: `docker` on another machine wrote this file.
@@ -104,6 +112,20 @@ impl Credentials for DockerConfig {
             }
         }
         Ok(Credential::Anonymous)
+    }
+
+    async fn for_repository(&self, host: &str, repo: &str) -> Result<Option<Credential>> {
+        let hosts = if HUB_HOSTS.contains(&host) { &HUB_HOSTS[..] } else { std::slice::from_ref(&host) };
+        let mut path = repo;
+        loop {
+            let entry =
+                |source: &Source| hosts.iter().find_map(|host| source.entries.get(&format!("{host}/{path}")).cloned());
+            if let Some(entry) = self.sources.iter().find_map(entry) {
+                return Ok(Some(entry));
+            }
+            let Some((shorter, _)) = path.rsplit_once('/') else { return Ok(None) };
+            path = shorter;
+        }
     }
 }
 
@@ -170,7 +192,7 @@ impl Source {
 }
 
 /// The host of a key that is a URL.
-fn url_host(key: &str) -> Option<&str> {
+pub(super) fn url_host(key: &str) -> Option<&str> {
     key.split_once("//").and_then(|(_, rest)| rest.split('/').next())
 }
 
@@ -215,75 +237,15 @@ impl Entry {
     }
 }
 
-enum Failure {
-    /// There is no such program.
-    Missing(Error),
-    Failed(Error),
-}
-
-/// Asks a credential helper: the host on its standard input, JSON on its standard output.
-async fn ask_helper(name: &str, host: &str, path: Option<&OsString>) -> Result<Option<Credential>, Failure> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Answer {
-        #[serde(default)]
-        username: String,
-        #[serde(default)]
-        secret: String,
-    }
-
-    let failed = |why: &str| Error::new(Code::Unauthorized, format!("credential helper {name:?} for {host}: {why}"));
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
-        return Err(Failure::Failed(failed("is not the name of a program")));
-    }
-    let run = async {
-        let mut command = Command::new(format!("docker-credential-{name}"));
-        command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-        if let Some(path) = path {
-            command.env("PATH", path);
-        }
-        let mut child = command.spawn()?;
-        if let Some(mut input) = child.stdin.take() {
-            // A helper that does not read its input has an answer nevertheless.
-            let _ = input.write_all(host.as_bytes()).await;
-        }
-        let mut output = Vec::new();
-        if let Some(stdout) = child.stdout.take() {
-            stdout.take(MAX_ANSWER).read_to_end(&mut output).await?;
-        }
-        std::io::Result::Ok((child.wait().await?, output))
-    };
-    let (status, output) = match tokio::time::timeout(HELPER_TIMEOUT, run).await {
-        Ok(Ok(done)) => done,
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Failure::Missing(failed("is not installed").with_source(error)));
-        }
-        Ok(Err(error)) => return Err(Failure::Failed(failed("did not run").with_source(error))),
-        Err(_) => return Err(Failure::Failed(failed(&format!("did not answer within {HELPER_TIMEOUT:?}")))),
-    };
-    if !status.success() {
-        // docker's helpers say so on standard output.
-        let output = String::from_utf8_lossy(&output);
-        if output.contains("credentials not found") {
-            return Ok(None);
-        }
-        return Err(Failure::Failed(failed(&format!("failed with {status}"))));
-    }
-    let answer: Answer =
-        serde_json::from_slice(&output).map_err(|_| Failure::Failed(failed("did not answer with a credential")))?;
-    Ok(match (answer.username.as_str(), answer.secret) {
-        (_, secret) if secret.is_empty() => None,
-        ("<token>", secret) => Some(Credential::Identity(secret)),
-        (user, secret) => Some(Credential::Basic { user: user.to_owned(), password: secret }),
-    })
-}
-
 /// Names of Docker's public registry; credentials for one are good for all.
-const HUB_HOSTS: [&str; 4] = ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
+pub(super) const HUB_HOSTS: [&str; 4] =
+    ["docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
 /// The key under which `docker login` keeps them.
-const HUB_KEY: &str = "https://index.docker.io/v1/";
-const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
-const MAX_ANSWER: u64 = 64 << 10;
+pub(super) const HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// While one test forks, no other may be writing a program: it could not be run then.
+#[cfg(all(test, unix))]
+pub(super) static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[cfg(test)]
 mod tests {
@@ -344,6 +306,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn entries_for_a_part_count_more() {
+        let json = r#"{"auths":{
+            "r.example.com":{"username":"all","password":"x"},
+            "r.example.com/team":{"username":"team","password":"x"},
+            "r.example.com/team/site":{"username":"site","password":"x"},
+            "docker.io/library":{"username":"hub","password":"x"}
+        }}"#;
+        let config = DockerConfig::from_json(json).unwrap();
+        for (host, repo, want) in [
+            ("r.example.com", "team/site", Some("site")),
+            ("r.example.com", "team/site/sub", Some("site")),
+            ("r.example.com", "team/sites", Some("team")),
+            ("r.example.com", "team", Some("team")),
+            ("r.example.com", "teams/site", None),
+            ("r.example.com:443", "team", None),
+            ("registry-1.docker.io", "library/alpine", Some("hub")),
+        ] {
+            let got = config.for_repository(host, repo).await.unwrap();
+            assert_eq!(got, want.map(|user| basic(user, "x")), "{host}/{repo}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_ambiguous_or_missing_is_an_error() {
         let two = r#"{"auths":{"https://h.example.com/a":{"auth":"dXNlcjpwYXNz"},"https://h.example.com/b":{"auth":"YTpi"}}}"#;
         let error = lookup(two, "h.example.com").await.unwrap_err().to_string();
@@ -374,9 +359,6 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
 
         use super::*;
-
-        /// While one test forks, no other may be writing a program: it could not be run then.
-        static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
         fn with_helper(script: &str, config: &str) -> (tempfile::TempDir, DockerConfig) {
             let dir = tempfile::tempdir().unwrap();

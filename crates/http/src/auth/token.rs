@@ -1,9 +1,9 @@
 //! Tokens: had from the server that a challenge names.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 use std::time::Instant;
+use std::time::SystemTime;
 
 use http::HeaderValue;
 use http::StatusCode;
@@ -12,7 +12,6 @@ use serde::Deserialize;
 use skep_registry::Code;
 use skep_registry::Error;
 use skep_registry::Result;
-use url::Host;
 use url::Url;
 use url::form_urlencoded;
 
@@ -22,9 +21,13 @@ use crate::auth::basic;
 use crate::auth::bearer;
 use crate::auth::challenge::Challenge;
 use crate::client::answer::Answer;
+use crate::client::origin;
+use crate::client::retry::Verdict;
 use crate::client::send::place;
 use crate::client::send::same_origin;
 use crate::client::send::transport_error;
+use crate::client::transport::Transport;
+use crate::wire;
 
 /// A token as the header that carries it, and its end.
 #[derive(Clone)]
@@ -54,13 +57,14 @@ pub(crate) struct Grant {
 /// # Errors
 /// `Unauthorized` when it refuses, or when the challenge is not one to answer; `Unavailable`.
 pub(crate) async fn fetch(
-    http: &reqwest::Client,
+    transport: &Transport,
     origin: &Url,
     challenge: &Challenge,
     credential: &Credential,
     scope: &Scope,
 ) -> Result<Grant> {
     let realm = realm(origin, challenge)?;
+    let http = transport.to(&realm, false);
     let asked = Instant::now();
     let response = match credential {
         Credential::Identity(refresh) => {
@@ -68,12 +72,12 @@ pub(crate) async fn fetch(
             // Not every token server knows OAuth 2 (its specification is younger than the one with GET).
             match response.status() {
                 StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                    get(http, &realm, challenge, scope, &Credential::Anonymous).await?
+                    get(transport, origin, &realm, challenge, scope, &Credential::Anonymous).await?
                 }
                 _ => response,
             }
         }
-        credential => get(http, &realm, challenge, scope, credential).await?,
+        credential => get(transport, origin, &realm, challenge, scope, credential).await?,
     };
     let status = response.status();
     if !status.is_success() {
@@ -83,7 +87,8 @@ pub(crate) async fn fetch(
             _ => Code::Unauthorized,
         };
         // Not a word of its body: it may echo what was sent.
-        return Err(Error::new(code, format!("token server {} answered {status}", place(&realm))));
+        let verdict = Verdict::of_answer(status, response.headers(), SystemTime::now());
+        return Err(Error::new(code, format!("token server {} answered {status}", place(&realm))).with_source(verdict));
     }
     let bytes = Answer::new(http::Method::GET, response, TIMEOUT).bytes(MAX_ANSWER).await?;
     let answer: Granted = serde_json::from_slice(&bytes).map_err(|_| {
@@ -98,8 +103,10 @@ pub(crate) async fn fetch(
     Ok(Grant { token: Token { header, expires }, refresh: answer.refresh_token.filter(|text| !text.is_empty()) })
 }
 
+/// Asks by GET, and goes where that leads. The password goes with it within the token server's origin only.
 async fn get(
-    http: &reqwest::Client,
+    transport: &Transport,
+    origin: &Url,
     realm: &Url,
     challenge: &Challenge,
     scope: &Scope,
@@ -113,11 +120,23 @@ async fn get(
         }
         query.extend_pairs(scope.parts().map(|part| ("scope", part)));
     }
-    let mut request = http.get(url);
-    if let Credential::Basic { user, password } = credential {
-        request = request.header(header::AUTHORIZATION, basic(user, password)?);
+    for _ in 0..=MAX_HOPS {
+        let mut request = transport.to(&url, false).get(url.clone());
+        if let Credential::Basic { user, password } = credential
+            && same_origin(&url, realm)
+        {
+            request = request.header(header::AUTHORIZATION, basic(user, password)?);
+        }
+        let answer = request.timeout(TIMEOUT).send().await.map_err(|error| transport_error("GET", &url, error))?;
+        let location = match answer.status().as_u16() {
+            301..=303 | 307 | 308 => wire::text(answer.headers(), &header::LOCATION),
+            _ => None,
+        };
+        let Some(location) = location else { return Ok(answer) };
+        url = origin::checked(origin, &url, location)
+            .map_err(|why| Error::new(Code::Unauthorized, format!("token server {} leads to {why}", place(realm))))?;
     }
-    request.timeout(TIMEOUT).send().await.map_err(|error| transport_error("GET", realm, error))
+    Err(Error::new(Code::Unauthorized, format!("token server {} leads in circles", place(realm))))
 }
 
 async fn post(
@@ -141,37 +160,7 @@ async fn post(
 fn realm(origin: &Url, challenge: &Challenge) -> Result<Url> {
     let refuse = |why: &str| Err(Error::new(Code::Unauthorized, format!("the registry's token server {why}")));
     let Some(realm) = challenge.realm() else { return refuse("is not named") };
-    let Ok(realm) = origin.join(realm) else { return refuse("has a malformed URL") };
-    if same_origin(origin, &realm) {
-        return Ok(realm);
-    }
-    match realm.scheme() {
-        "https" => {}
-        "http" if origin.scheme() == "http" => {}
-        _ => return refuse(&format!("{} is not reached by https", place(&realm))),
-    }
-    if is_inside(&realm) && !is_inside(origin) {
-        return refuse(&format!("{} is an address of an inner network", place(&realm)));
-    }
-    Ok(realm)
-}
-
-/// Tells whether a URL names an address that only machines nearby reach: a registry out there has no business
-/// to send anyone to it, least of all with credentials.
-pub(crate) fn is_inside(url: &Url) -> bool {
-    let inside_v4 = |ip: std::net::Ipv4Addr| {
-        ip.is_loopback() || ip.is_private() || ip.is_link_local() || ip.is_unspecified() || ip.is_broadcast()
-    };
-    let address = match url.host() {
-        Some(Host::Domain(name)) => return name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(ip)) => IpAddr::V4(ip),
-        Some(Host::Ipv6(ip)) => ip.to_canonical(),
-        None => return false,
-    };
-    match address {
-        IpAddr::V4(ip) => inside_v4(ip),
-        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local(),
-    }
+    origin::checked(origin, origin, realm).or_else(|why| refuse(&format!("is at {why}")))
 }
 
 #[derive(Deserialize)]
@@ -193,6 +182,7 @@ const MAX_SECONDS: u64 = 24 * 60 * 60;
 const MARGIN: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_ANSWER: u64 = 1 << 20;
+const MAX_HOPS: usize = 10;
 
 #[cfg(test)]
 mod tests {

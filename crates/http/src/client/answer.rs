@@ -1,12 +1,15 @@
 //! Answers: responses, checked, read within bounds, or turned into errors.
 
 use std::time::Duration;
+use std::time::SystemTime;
 
 use bytes::Bytes;
+use futures_util::Stream;
 use futures_util::stream;
 use http::HeaderMap;
 use http::HeaderName;
 use http::Method;
+use http::StatusCode;
 use http::header;
 use skep_registry::Body;
 use skep_registry::Code;
@@ -16,28 +19,62 @@ use skep_registry::ErrorBody;
 use skep_registry::Result;
 use url::Url;
 
+use crate::client::retry::Verdict;
 use crate::client::send::place;
 use crate::wire;
 
-/// A response of the registry, its body still to come.
+/// A response of the registry, its body still to come unless it was wanted whole.
 #[derive(Debug)]
 pub(crate) struct Answer {
     method: Method,
-    response: reqwest::Response,
-    timeout: Duration,
+    url: Url,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Body,
+    is_repeated: bool,
 }
 
 impl Answer {
-    pub(crate) fn new(method: Method, response: reqwest::Response, timeout: Duration) -> Self {
-        Self { method, response, timeout }
+    /// An answer, whose body may go without a further part for as long as `timeout`.
+    pub(crate) fn new(method: Method, mut response: reqwest::Response, timeout: Duration) -> Self {
+        let (url, status) = (response.url().clone(), response.status());
+        let headers = std::mem::take(response.headers_mut());
+        let len = match method {
+            Method::HEAD => Some(0),
+            _ => wire::text(&headers, &header::CONTENT_LENGTH).and_then(wire::number),
+        };
+        let body = Body::new(len, parts(response, timeout));
+        Self { method, url, status, headers, body, is_repeated: false }
+    }
+
+    /// Reads the body into memory, if it is no longer than `limit`.
+    pub(crate) async fn whole(mut self, limit: u64) -> Result<Self> {
+        let body = std::mem::replace(&mut self.body, Body::empty());
+        let bytes = body.bytes(limit).await.map_err(|error| error.context(place(&self.url)))?;
+        Ok(Self { body: Body::from(bytes), ..self })
+    }
+
+    /// Notes that the request was sent before, and may have been heard.
+    pub(crate) fn repeated(self, is_repeated: bool) -> Self {
+        Self { is_repeated, ..self }
+    }
+
+    /// Tells whether what the request wants may have been done by one before it, whose answer was lost.
+    pub(crate) fn is_repeated(&self) -> bool {
+        self.is_repeated
+    }
+
+    /// What the answer says about the next attempt.
+    pub(crate) fn verdict(&self) -> Verdict {
+        Verdict::of_answer(self.status, &self.headers, SystemTime::now())
     }
 
     pub(crate) fn status(&self) -> u16 {
-        self.response.status().as_u16()
+        self.status.as_u16()
     }
 
     pub(crate) fn headers(&self) -> &HeaderMap {
-        self.response.headers()
+        &self.headers
     }
 
     /// The text of a header.
@@ -47,7 +84,7 @@ impl Answer {
 
     /// Where the answer came from, after all redirects.
     pub(crate) fn url(&self) -> &Url {
-        self.response.url()
+        &self.url
     }
 
     /// Bytes of the body, or of the body that GET would have, if they are announced.
@@ -71,6 +108,9 @@ impl Answer {
     pub(crate) async fn expect_deleted(self, unknown: Code) -> Result<()> {
         // spec, "Content Management": where deleting is disabled, that is a 400 or a 405, whatever its code.
         let is_disabled = self.status() == 400;
+        if self.is_repeated && self.status() == 404 {
+            return Ok(());
+        }
         match self.expect(&[200, 202, 204], unknown).await {
             Ok(_) => Ok(()),
             Err(error) if is_disabled => Err(Error::new(Code::Unsupported, error.to_string()).with_source(error)),
@@ -80,7 +120,7 @@ impl Answer {
 
     /// The error that the answer states.
     pub(crate) async fn into_error(self, unknown: Code) -> Error {
-        let status = self.response.status();
+        let status = self.status;
         let place = place(self.url());
         let source = format!("{} {place}: {status}", self.method);
         let text = self.into_body().bytes(MAX_ERROR).await.unwrap_or_default();
@@ -111,22 +151,7 @@ impl Answer {
 
     /// The body as it comes.
     pub(crate) fn into_body(self) -> Body {
-        let len = if self.method == Method::HEAD { Some(0) } else { self.length() };
-        let (response, timeout) = (self.response, self.timeout);
-        let parts = stream::try_unfold(response, move |mut response| async move {
-            let part = match tokio::time::timeout(timeout, response.chunk()).await {
-                Ok(part) => part.map_err(|error| {
-                    let message = format!("{} broke off", place(response.url()));
-                    Error::new(Code::Unavailable, message).with_source(error.without_url())
-                })?,
-                Err(_) => {
-                    let message = format!("{}: nothing came for {timeout:?}", place(response.url()));
-                    return Err(Error::new(Code::Unavailable, message));
-                }
-            };
-            Ok(part.map(|part| (part, response)))
-        });
-        Body::new(len, parts)
+        self.body
     }
 
     /// The whole body, of `limit` bytes at most.
@@ -134,6 +159,23 @@ impl Answer {
         let place = place(self.url());
         self.into_body().bytes(limit).await.map_err(|error| error.context(place))
     }
+}
+
+/// The parts of a response; what takes longer than `timeout` is an error.
+fn parts(response: reqwest::Response, timeout: Duration) -> impl Stream<Item = Result<Bytes>> {
+    stream::try_unfold(response, move |mut response| async move {
+        let part = match tokio::time::timeout(timeout, response.chunk()).await {
+            Ok(part) => part.map_err(|error| {
+                let message = format!("{} broke off", place(response.url()));
+                Error::new(Code::Unavailable, message).with_source(error.without_url())
+            })?,
+            Err(_) => {
+                let message = format!("{}: nothing came for {timeout:?}", place(response.url()));
+                return Err(Error::new(Code::Unavailable, message));
+            }
+        };
+        Ok(part.map(|part| (part, response)))
+    })
 }
 
 /// Bytes of an error body that are read.

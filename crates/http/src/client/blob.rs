@@ -3,6 +3,7 @@
 use http::Method;
 use http::header;
 use skep_registry::Blob;
+use skep_registry::Body;
 use skep_registry::ByteRange;
 use skep_registry::Code;
 use skep_registry::Descriptor;
@@ -15,6 +16,7 @@ use skep_registry::Result;
 use crate::auth::Scope;
 use crate::client::Client;
 use crate::client::answer::Answer;
+use crate::client::resume::resumed;
 use crate::client::send::Request;
 use crate::endpoint::Endpoint;
 use crate::wire;
@@ -38,7 +40,7 @@ pub(super) async fn get(client: &Client, repo: &RepoName, digest: &Digest, range
             if asked.of(size)? != came || answer.length().is_some_and(|length| length != came.end - came.start) {
                 return Err(wrong_range(digest, asked, answer.text(&header::CONTENT_RANGE)));
             }
-            let body = answer.into_body().exactly(came.end - came.start);
+            let body = resumed(client, repo, digest, came.clone(), answer).exactly(came.end - came.start);
             Ok(Blob { descriptor: describe(digest, size), range: came, body })
         }
         _ => {
@@ -49,7 +51,7 @@ pub(super) async fn get(client: &Client, repo: &RepoName, digest: &Digest, range
             if let Some(asked) = range {
                 asked.of(size)?;
             }
-            let body = answer.into_body().verify(digest, Some(size));
+            let body = resumed(client, repo, digest, 0..size, answer).verify(digest, Some(size));
             Ok(Blob { descriptor: describe(digest, size), range: 0..size, body })
         }
     }
@@ -81,7 +83,30 @@ pub(super) async fn delete(client: &Client, repo: &RepoName, digest: &Digest) ->
     client.send(request).await?.expect_deleted(Code::BlobUnknown).await
 }
 
-async fn request(client: &Client, repo: &RepoName, digest: &Digest, range: Option<ByteRange>) -> Result<Answer> {
+pub(super) async fn foreign(client: &Client, descriptor: &Descriptor) -> Result<Body> {
+    let mut last = Error::new(Code::BlobUnknown, format!("{} names no URL", descriptor.digest));
+    for url in &descriptor.urls {
+        match foreign_one(client, url).await {
+            Ok(answer) => return Ok(answer.into_body().verify(&descriptor.digest, Some(descriptor.size))),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn foreign_one(client: &Client, url: &str) -> Result<Answer> {
+    let url = client.resolve(&client.inner.base, url)?;
+    let request = Request::get(url, Scope::new("")).anonymous().alone().header(header::ACCEPT_ENCODING, "identity")?;
+    client.send(request).await?.expect(&[200], Code::BlobUnknown).await
+}
+
+/// Asks for a blob or a part of it.
+pub(super) async fn request(
+    client: &Client,
+    repo: &RepoName,
+    digest: &Digest,
+    range: Option<ByteRange>,
+) -> Result<Answer> {
     let url = client.url(&Endpoint::Blob(repo.clone(), digest.clone()));
     // Bytes that were packed on the way are not the ones of the digest.
     let mut request = Request::get(url, Scope::pull(repo)).alone().header(header::ACCEPT_ENCODING, "identity")?;
@@ -89,14 +114,18 @@ async fn request(client: &Client, repo: &RepoName, digest: &Digest, range: Optio
         request = request.header(header::RANGE, &range.to_string())?;
     }
     let statuses: &[u16] = if range.is_some() { &[200, 206] } else { &[200] };
-    client.send(request).await?.expect(statuses, Code::BlobUnknown).await
+    let answer = client.send(request).await?.expect(statuses, Code::BlobUnknown).await?;
+    match answer.text(&header::CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        Some(encoding) => Err(Error::new(Code::Unsupported, format!("{digest} came encoded as {encoding:?}"))),
+        None => Ok(answer),
+    }
 }
 
 fn describe(digest: &Digest, size: u64) -> Descriptor {
     Descriptor::new(OCTET_STREAM, digest.clone(), size)
 }
 
-fn wrong_range(digest: &Digest, asked: ByteRange, came: Option<&str>) -> Error {
+pub(super) fn wrong_range(digest: &Digest, asked: ByteRange, came: Option<&str>) -> Error {
     let came = came.unwrap_or("no Content-Range");
     Error::new(Code::RangeInvalid, format!("{digest}: asked for {asked}, got {came:?}"))
 }

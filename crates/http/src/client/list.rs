@@ -52,7 +52,7 @@ async fn list<T: std::str::FromStr + AsRef<str>>(
     // One more than is wanted tells whether there is more, where no link says so.
     let asked = page.limit.map(|limit| limit.saturating_add(1).min(MAX_PAGE));
     let url = first_url(client.url(endpoint), asked, page.after.as_deref());
-    let answer = client.send(Request::get(url.clone(), scope.clone())).await?;
+    let answer = client.send(Request::get(url, scope.clone()).whole(MAX_BYTES)).await?;
     let answer = answer.expect(&[200], Code::NameUnknown).await?;
     let link = next_url(&answer)?;
     let place = place(answer.url());

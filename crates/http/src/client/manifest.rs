@@ -23,6 +23,7 @@ use crate::auth::Scope;
 use crate::client::Client;
 use crate::client::answer::Answer;
 use crate::client::referrers;
+use crate::client::schema1;
 use crate::client::send::Request;
 use crate::endpoint::Endpoint;
 use crate::wire;
@@ -33,6 +34,10 @@ pub(super) async fn get(client: &Client, repo: &RepoName, reference: &ManifestRe
     let content_type = answer.text(&header::CONTENT_TYPE).map(wire::essence).unwrap_or_default().to_owned();
     let stated = answer.digest();
     let bytes = answer.bytes(MAX_MANIFEST).await?;
+    let (content_type, bytes) = match content_type.as_str() {
+        schema1::SIGNED => (schema1::UNSIGNED.to_owned(), schema1::unsigned(&bytes)?),
+        _ => (content_type, bytes),
+    };
     let media_type = media_type_of(&content_type, &bytes)?;
     match (reference, &stated) {
         (ManifestRef::Digest(digest), _) | (_, Some(digest)) => Manifest::verified(media_type, digest, bytes),
@@ -46,6 +51,8 @@ pub(super) async fn head(client: &Client, repo: &RepoName, reference: &ManifestR
     if answer.status() != 405 {
         let answer = answer.expect(&[200], Code::ManifestUnknown).await?;
         let content_type = answer.text(&header::CONTENT_TYPE).map(wire::essence).filter(|text| !text.is_empty());
+        // The size of a signed manifest is not that of the one within.
+        let content_type = content_type.filter(|content_type| *content_type != schema1::SIGNED);
         let digest = match reference {
             ManifestRef::Digest(digest) => Some(digest.clone()),
             ManifestRef::Tag(_) => answer.digest(),
@@ -138,7 +145,13 @@ pub(super) async fn put_one(
     if if_absent {
         request = request.header(header::IF_NONE_MATCH, "*")?;
     }
-    let answer = client.send(request).await?.expect(&[201, 200, 202, 204], Code::NameUnknown).await?;
+    let answer = client.send(request).await?;
+    // The tag is not new any more, if the answer to the request that set it was lost.
+    let is_done = if_absent && answer.is_repeated() && answer.status() == 412;
+    if is_done && client.head_manifest(repo, reference).await?.digest == *manifest.digest() {
+        return Ok(answer);
+    }
+    let answer = answer.expect(&[201, 200, 202, 204], Code::NameUnknown).await?;
     match answer.digest() {
         Some(stored) if stored.algorithm() == manifest.digest().algorithm() && stored != *manifest.digest() => {
             let message = format!("expected {}, the registry stored {stored}", manifest.digest());
@@ -171,7 +184,8 @@ pub(super) async fn delete(client: &Client, repo: &RepoName, reference: &Manifes
 
 async fn request(client: &Client, method: Method, repo: &RepoName, reference: &ManifestRef) -> Result<Answer> {
     let url = client.url(&Endpoint::Manifest(repo.clone(), reference.clone()));
-    client.send(Request::new(method, url, Scope::pull(repo)).header(header::ACCEPT, ACCEPT)?).await
+    let request = Request::new(method, url, Scope::pull(repo)).header(header::ACCEPT, ACCEPT)?;
+    client.send(request.whole(MAX_MANIFEST)).await
 }
 
 /// The type of a manifest: what the registry says, unless it says nothing of use and the manifest does.
@@ -212,4 +226,5 @@ const KNOWN: [&str; 4] = [media_type::IMAGE, media_type::INDEX, media_type::DOCK
 /// Every type of manifest that there is, and then any: what cannot be understood is kept as it is.
 const ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json, \
-    application/vnd.oci.artifact.manifest.v1+json, */*;q=0.5";
+    application/vnd.oci.artifact.manifest.v1+json, application/vnd.docker.distribution.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.v1+prettyjws;q=0.9, */*;q=0.5";

@@ -88,7 +88,7 @@ async fn from_list(
     let mut all = Vec::new();
     let (mut bytes, mut next) = (0, Some(url));
     while let Some(url) = next {
-        let answer = client.send(Request::get(url.clone(), Scope::pull(repo))).await?;
+        let answer = client.send(Request::get(url.clone(), Scope::pull(repo)).whole(MAX_BYTES)).await?;
         // Not every registry says 404 of a path that it does not know.
         if matches!(answer.status(), 404 | 405 | 501) && all.is_empty() {
             return Ok(None);

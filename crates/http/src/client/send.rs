@@ -13,11 +13,15 @@ use skep_registry::Error;
 use skep_registry::Result;
 use url::Url;
 
+use crate::auth::Authorization;
 use crate::auth::Scope;
-use crate::auth::is_inside;
 use crate::body::held;
 use crate::client::Client;
 use crate::client::answer::Answer;
+use crate::client::origin;
+use crate::client::outgoing::Outgoing;
+use crate::client::retry::Patience;
+use crate::client::retry::Verdict;
 use crate::wire;
 
 /// A request before it is sent.
@@ -31,6 +35,12 @@ pub(crate) struct Request {
     scope: Scope,
     /// Over a connection of its own, for much data.
     alone: bool,
+    /// Bytes of the answer to read before it counts as one; none leaves them for later.
+    whole: Option<u64>,
+    /// Whether the registry may have much to do before it answers.
+    commits: bool,
+    /// Whether not even the registry may know who asks.
+    anonymous: bool,
 }
 
 /// What a request carries.
@@ -39,7 +49,7 @@ enum Payload {
     /// Bytes that can be sent again.
     Bytes(Bytes),
     /// A stream that can be sent once.
-    Stream(Option<Body>),
+    Stream(Outgoing),
 }
 
 impl Request {
@@ -50,7 +60,17 @@ impl Request {
             // spec, "Pushing a blob in chunks": the post request MUST include Content-Length: 0.
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
         }
-        Self { method, url, headers, payload: Payload::Bytes(Bytes::new()), scope, alone: false }
+        Self {
+            method,
+            url,
+            headers,
+            payload: Payload::Bytes(Bytes::new()),
+            scope,
+            alone: false,
+            whole: None,
+            commits: false,
+            anonymous: false,
+        }
     }
 
     pub(crate) fn get(url: Url, scope: Scope) -> Self {
@@ -78,7 +98,7 @@ impl Request {
             Some(len) => self.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len)),
             None => self.headers.remove(header::CONTENT_LENGTH),
         };
-        self.payload = Payload::Stream(Some(held(body)));
+        self.payload = Payload::Stream(Outgoing::new(held(body)));
         self
     }
 
@@ -88,15 +108,36 @@ impl Request {
         self
     }
 
-    fn can_be_repeated(&self) -> bool {
-        matches!(self.payload, Payload::Bytes(_))
+    /// Says nothing of the client, wherever it goes.
+    pub(crate) fn anonymous(mut self) -> Self {
+        self.anonymous = true;
+        self
     }
 
-    /// What is to be sent; the stream only once.
-    fn body(&mut self) -> Option<reqwest::Body> {
-        match &mut self.payload {
+    /// Gives the registry time to look at all that it was sent.
+    pub(crate) fn commits(mut self) -> Self {
+        self.commits = true;
+        self
+    }
+
+    /// Wants the whole answer, up to `limit` bytes, so that one that breaks off is asked for again.
+    pub(crate) fn whole(mut self, limit: u64) -> Self {
+        self.whole = Some(limit);
+        self
+    }
+
+    fn can_be_repeated(&self) -> bool {
+        match &self.payload {
+            Payload::Bytes(_) => true,
+            Payload::Stream(outgoing) => outgoing.is_whole(),
+        }
+    }
+
+    /// What is to be sent.
+    fn body(&self) -> Option<reqwest::Body> {
+        match &self.payload {
             Payload::Bytes(bytes) => Some(bytes.clone()).filter(|bytes| !bytes.is_empty()).map(Into::into),
-            Payload::Stream(body) => body.take().map(reqwest::Body::wrap_stream),
+            Payload::Stream(outgoing) => Some(reqwest::Body::wrap_stream(outgoing.stream())),
         }
     }
 }
@@ -104,30 +145,74 @@ impl Request {
 impl Client {
     /// Sends a request, with what the registry wants to know of the client, and follows where it leads.
     ///
-    /// The answer may be of any status. Credentials are sent to the registry's own origin only.
+    /// The answer may be of any status. Credentials are sent to the registry's own origin only. What fails and
+    /// can be repeated is, as the client's [`RetryOptions`](crate::RetryOptions) say.
     ///
     /// # Errors
-    /// `Unavailable` when there is no answer; `Unauthorized` when no token is to be had; `Unsupported` when the
-    /// registry leads to where a client should not go; what the body of the request yields.
-    pub(crate) async fn send(&self, mut request: Request) -> Result<Answer> {
-        let mut authorization = self.inner.auth.authorize(&request.scope).await?;
+    /// `Unavailable` when there is no answer; `TooManyRequests` when the registry asks to wait for too long;
+    /// `Unauthorized` when no token is to be had; `Unsupported` when the registry leads to where a client should
+    /// not go; what the body of the request yields.
+    pub(crate) async fn send(&self, request: Request) -> Result<Answer> {
+        let mut patience = Patience::new(&self.inner.retry);
+        let mut is_repeated = false;
+        loop {
+            let outcome = self.attempt(&request).await;
+            let verdict = match &outcome {
+                Ok(answer) => answer.verdict(),
+                Err(error) => Verdict::of_error(error),
+            };
+            let left = patience.left();
+            let pause = if request.can_be_repeated() { patience.pause(verdict) } else { None };
+            match (pause, verdict) {
+                (Some(pause), _) => {
+                    let (method, url) = (request.method.as_str(), place(&request.url));
+                    tracing::debug!(method, url, %verdict, ?pause, "sending again");
+                    is_repeated = true;
+                    tokio::time::sleep(pause).await;
+                }
+                (None, Verdict::Throttled(Some(wait))) if wait > left => {
+                    let (method, place) = (&request.method, place(&request.url));
+                    let message = format!("{method} {place}: asked to wait {} s, which is too long", wait.as_secs());
+                    let error = Error::new(Code::TooManyRequests, message);
+                    return Err(match outcome {
+                        Ok(answer) => error.with_source(answer.into_error(Code::Unknown).await),
+                        Err(cause) => error.with_source(cause),
+                    });
+                }
+                (None, _) => return outcome.map(|answer| answer.repeated(is_repeated)),
+            }
+        }
+    }
+
+    async fn attempt(&self, request: &Request) -> Result<Answer> {
+        let mut authorization = match request.anonymous {
+            true => Authorization::default(),
+            false => self.inner.auth.authorize(&request.scope).await?,
+        };
         let mut url = request.url.clone();
         let (mut hops, mut challenges) = (0, 0);
         loop {
-            let is_own = same_origin(&self.inner.base, &url);
-            let header = authorization.header.as_ref().filter(|_| is_own);
-            let response = self.send_once(&mut request, &url, header).await?;
+            let is_own = !request.anonymous && same_origin(&self.inner.base, &url);
+            let mut headers = request.headers.clone();
+            if is_own {
+                headers.extend(self.inner.transport.headers().clone());
+                headers.extend(authorization.header.clone().map(|value| (header::AUTHORIZATION, value)));
+            }
+            let response = self.send_once(request, &url, headers).await?;
             let status = response.status();
             if status == StatusCode::UNAUTHORIZED && is_own && challenges < MAX_CHALLENGES {
                 challenges += 1;
                 let next = self.inner.auth.respond(response.headers(), &request.scope, &authorization).await?;
-                if let Some(next) = next
-                    && request.can_be_repeated()
-                {
+                if let Some(next) = next {
+                    if !request.can_be_repeated() {
+                        // The token was good when the transfer began; a transfer that is taken up has a new one.
+                        let message = format!("{} {}: the token ended on the way", request.method, place(&url));
+                        return Err(Error::new(Code::Unavailable, message));
+                    }
                     authorization = next;
                     continue;
                 }
-            } else if let Some(target) = self.redirection(&request, &url, &response)? {
+            } else if let Some(target) = self.redirection(request, &url, &response)? {
                 hops += 1;
                 if hops > MAX_HOPS {
                     let message = format!("{} {} leads in circles", request.method, place(&request.url));
@@ -136,36 +221,44 @@ impl Client {
                 url = target;
                 continue;
             }
-            return Ok(Answer::new(request.method, response, self.inner.read_timeout));
+            let answer = Answer::new(request.method.clone(), response, self.inner.read_timeout);
+            return match request.whole {
+                Some(limit) if status.is_success() => answer.whole(limit).await,
+                _ => Ok(answer),
+            };
         }
     }
 
-    async fn send_once(
-        &self,
-        request: &mut Request,
-        url: &Url,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<reqwest::Response> {
-        let http = if request.alone { &self.inner.http1 } else { &self.inner.http };
+    async fn send_once(&self, request: &Request, url: &Url, headers: HeaderMap) -> Result<reqwest::Response> {
+        let http = self.inner.transport.to(url, request.alone);
         let mut sent = reqwest::Request::new(request.method.clone(), url.clone());
-        *sent.headers_mut() = request.headers.clone();
-        if let Some(value) = authorization {
-            sent.headers_mut().insert(header::AUTHORIZATION, value.clone());
-        }
-        let is_stream = matches!(request.payload, Payload::Stream(_));
+        *sent.headers_mut() = headers;
         *sent.body_mut() = request.body();
-        let answer = http.execute(sent);
-        let answer = if is_stream {
-            answer.await
-        } else {
-            tokio::time::timeout(self.inner.read_timeout, answer).await.map_err(|_| {
-                let (place, wait) = (place(url), self.inner.read_timeout);
-                Error::new(Code::Unavailable, format!("{} {place}: no answer within {wait:?}", request.method))
-            })?
+        let stalled = async {
+            let idle = self.inner.read_timeout;
+            match &request.payload {
+                Payload::Stream(outgoing) => outgoing.stalled(idle, self.inner.commit_timeout).await,
+                Payload::Bytes(_) => {
+                    let wait = if request.commits { self.inner.commit_timeout } else { idle };
+                    tokio::time::sleep(wait).await;
+                    wait
+                }
+            }
         };
-        let answer = answer.map_err(|error| transport_error(request.method.as_str(), url, error));
+        let answer = tokio::select! {
+            answer = http.execute(sent) => answer.map_err(|error| transport_error(request.method.as_str(), url, error)),
+            wait = stalled => {
+                let message = format!("{} {}: no answer within {wait:?}", request.method, place(url));
+                Err(Error::new(Code::Unavailable, message))
+            }
+        };
         let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
         tracing::debug!(method = request.method.as_str(), url = place(url), status, "sent");
+        if let Ok(answer) = &answer
+            && same_origin(&self.inner.base, url)
+        {
+            self.inner.warnings.heed(url.authority(), answer.headers());
+        }
         answer
     }
 
@@ -189,16 +282,8 @@ impl Client {
     /// # Errors
     /// `Unsupported` when it leads from TLS to without, or from outside to an address of an inner network.
     pub(crate) fn resolve(&self, from: &Url, location: &str) -> Result<Url> {
-        let refuse = |why: &str| Err(Error::new(Code::Unsupported, format!("{} leads to {why}", place(from))));
-        let Ok(target) = from.join(location) else { return refuse("a malformed URL") };
-        match (from.scheme(), target.scheme()) {
-            (_, "https") | ("http", "http") => {}
-            _ => return refuse(&format!("{}, which is not reached by https", place(&target))),
-        }
-        if is_inside(&target) && !is_inside(&self.inner.base) && !same_origin(&self.inner.base, &target) {
-            return refuse(&format!("{}, an address of an inner network", place(&target)));
-        }
-        Ok(target)
+        origin::checked(&self.inner.base, from, location)
+            .map_err(|why| Error::new(Code::Unsupported, format!("{} leads to {why}", place(from))))
     }
 }
 
@@ -233,28 +318,6 @@ const MAX_CHALLENGES: usize = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::ClientOptions;
-
-    #[test]
-    fn registries_lead_only_to_where_a_client_should_go() {
-        for (base, location, want) in [
-            ("https://r.example.com", "/v2/x?a=b", Some("https://r.example.com/v2/x?a=b")),
-            ("https://r.example.com", "x", Some("https://r.example.com/v2/x")),
-            ("https://r.example.com", "https://cdn.example.com/x?sig=y", Some("https://cdn.example.com/x?sig=y")),
-            ("https://r.example.com", "//cdn.example.com/x", Some("https://cdn.example.com/x")),
-            ("https://r.example.com", "http://r.example.com/x", None),
-            ("https://r.example.com", "ftp://r.example.com/x", None),
-            ("https://r.example.com", "https://169.254.169.254/latest", None),
-            ("https://r.example.com", "https://localhost/x", None),
-            ("http://r.example.com", "http://cdn.example.com/x", Some("http://cdn.example.com/x")),
-            ("http://10.0.0.1:5000", "http://10.0.0.2/x", Some("http://10.0.0.2/x")),
-        ] {
-            let client = Client::new(base, ClientOptions::default()).unwrap();
-            let from = client.inner.base.join("/v2/").unwrap();
-            let got = client.resolve(&from, location).ok();
-            assert_eq!(got.as_ref().map(Url::as_str), want, "{base} {location}");
-        }
-    }
 
     #[test]
     fn origins_are_the_same_with_their_default_port() {

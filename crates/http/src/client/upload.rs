@@ -19,6 +19,7 @@ use url::Url;
 use crate::auth::Scope;
 use crate::client::Client;
 use crate::client::answer::Answer;
+use crate::client::blob;
 use crate::client::send::Request;
 use crate::client::send::place;
 use crate::client::send::same_origin;
@@ -129,11 +130,20 @@ impl HttpUpload {
         let mut url = self.url.clone();
         // The query that is there may be a part of the session's name.
         url.query_pairs_mut().append_pair("digest", digest.as_str());
-        let mut request = Request::new(Method::PUT, url, Scope::push(&self.repo));
+        let mut request = Request::new(Method::PUT, url, Scope::push(&self.repo)).commits();
         if let Some(body) = body {
             request = request.header(header::CONTENT_TYPE, OCTET_STREAM)?.alone().stream(body);
         }
-        let answer = self.client.send(request).await?.expect(&[201, 200, 204], Code::BlobUploadUnknown).await?;
+        let answer = self.client.send(request).await;
+        // The session is over, if the answer to the request that ended it was lost.
+        let may_be_done = match &answer {
+            Ok(answer) => answer.is_repeated() && answer.status() == 404,
+            Err(error) => *error.code() == Code::Unavailable,
+        };
+        if may_be_done && blob::head(&self.client, &self.repo, digest).await.is_ok() {
+            return Ok(());
+        }
+        let answer = answer?.expect(&[201, 200, 204], Code::BlobUploadUnknown).await?;
         match answer.digest() {
             Some(stored) if stored.algorithm() == digest.algorithm() && stored != *digest => {
                 Err(Error::new(Code::DigestInvalid, format!("expected {digest}, the registry stored {stored}")))

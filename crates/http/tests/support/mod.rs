@@ -9,6 +9,7 @@ pub(crate) mod odd;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -24,6 +25,7 @@ use skep_http::Client;
 use skep_http::ClientOptions;
 use skep_http::Credential;
 use skep_http::ResponseBody;
+use skep_http::RetryOptions;
 use skep_http::Server;
 use skep_registry::Body;
 use skep_registry::Code;
@@ -62,13 +64,18 @@ impl Served {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::new(&self.host, ClientOptions::default()).unwrap()
+        Client::new(&self.host, options()).unwrap()
     }
 
     pub(crate) fn client_as(&self, credential: Credential) -> Client {
         let credentials = Arc::new(credential);
-        Client::new(&self.host, ClientOptions { credentials, ..Default::default() }).unwrap()
+        Client::new(&self.host, ClientOptions { credentials, ..options() }).unwrap()
     }
+}
+
+/// Those of a client that tries as often as any, without the pauses.
+pub(crate) fn options() -> ClientOptions {
+    ClientOptions { retry: RetryOptions { base: Duration::from_millis(1), ..Default::default() }, ..Default::default() }
 }
 
 impl Drop for Served {
@@ -143,7 +150,8 @@ impl Fake {
             async move {
                 let (parts, body) = request.into_parts();
                 let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-                let target = parts.uri.path_and_query().unwrap().to_string();
+                // A proxy is asked for whole URLs.
+                let target = parts.uri.to_string();
                 let one = Seen { method: parts.method.to_string(), target, headers: parts.headers, body };
                 log.lock().unwrap().push(one.clone());
                 Ok(answer(&one))
