@@ -10,6 +10,7 @@
 //!
 //! use skep_archive::{Archive, ArchiveManifest, BuildOptions, Limits, PushOptions, build, push};
 //! use skep_registry::Memory;
+//! use skep_registry::transfer::Place;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,12 +18,12 @@
 //! # let dir = dir.path();
 //! std::fs::write(dir.join("greeting.txt"), "hello")?;
 //! let built = build(dir, &BuildOptions::default(), &|_| {})?;
-//! let (registry, repo) = (Memory::default(), "team/greetings".parse()?);
+//! let place = Place::new(Arc::new(Memory::default()), "team/greetings".parse()?);
 //! let options = PushOptions { tags: vec!["v1".parse()?], ..Default::default() };
-//! let pushed = push(&registry, &repo, &built, &options).await?;
+//! let pushed = push(&place, &built, &options).await?;
 //!
 //! let manifest = ArchiveManifest::parse(&pushed.manifest)?;
-//! let archive = Archive::open(Arc::new(registry), &repo, &manifest, Limits::default()).await?;
+//! let archive = Archive::open(place.registry, &place.repo, &manifest, Limits::default()).await?;
 //! assert_eq!(archive.read("greeting.txt").await?, "hello");
 //! # Ok(())
 //! # }

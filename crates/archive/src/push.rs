@@ -1,6 +1,7 @@
 //! Pushing: what a registry does not have yet, and the manifest last.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,14 +9,13 @@ use futures_util::future;
 use jiff::Timestamp;
 use skep_registry::Annotations;
 use skep_registry::Body;
-use skep_registry::Descriptor;
 use skep_registry::Manifest;
 use skep_registry::ManifestRef;
 use skep_registry::PutManifest;
-use skep_registry::Registry;
-use skep_registry::RegistryExt;
-use skep_registry::RepoName;
 use skep_registry::Tag;
+use skep_registry::transfer;
+use skep_registry::transfer::Place;
+use skep_registry::transfer::UploadSettings;
 
 use crate::build::Built;
 use crate::error::Result;
@@ -89,14 +89,14 @@ pub fn manifest_of(built: &Built, options: &PushOptions) -> Result<Manifest> {
 /// Pushes an archive that was built.
 ///
 /// When all tags point to the same manifest already, nothing is sent. Otherwise each blob is asked for and
-/// sent when it is missing, all at the same time, then the manifest: nothing is visible before it is whole.
+/// sent when it is missing, all at the same time, large ones in chunks that are taken up after a break; then the manifest: nothing is visible before it is whole.
 ///
 /// # Errors
 /// `Registry`; its `PreconditionFailed` when a tag points elsewhere and [`PushOptions::if_absent`] is set.
 ///
 /// # Cancel safety
 /// When the future is dropped, some blobs may be there; the manifest is or is not.
-pub async fn push(registry: &dyn Registry, repo: &RepoName, built: &Built, options: &PushOptions) -> Result<Pushed> {
+pub async fn push(to: &Place, built: &Built, options: &PushOptions) -> Result<Pushed> {
     let manifest = manifest_of(built, options)?;
     let config = empty_config();
     let blobs = [&config, built.index_descriptor(), built.data_descriptor()];
@@ -108,14 +108,19 @@ pub async fn push(registry: &dyn Registry, repo: &RepoName, built: &Built, optio
         blobs_there: 3,
         bytes_there: blobs.iter().map(|blob| blob.size).sum(),
     };
-    if is_there(registry, repo, &manifest, &options.tags).await? {
+    if is_there(to, &manifest, &options.tags).await? {
         return Ok(pushed);
     }
-    let bodies: [&(dyn Fn() -> Body + Sync); 3] =
-        [&|| Bytes::from_static(EMPTY_CONFIG).into(), &|| built.index().clone().into(), &|| built.data()];
-    let sending = blobs.into_iter().zip(bodies).map(|(blob, body)| send(registry, repo, blob, body, options));
-    for (blob, sent) in blobs.into_iter().zip(future::try_join_all(sending).await?) {
-        if sent {
+    let (index, data) = (built.index(), built.source());
+    let sources: [&(dyn Fn(Range<u64>) -> Body + Send + Sync); 3] = [
+        &|range| slice(&Bytes::from_static(EMPTY_CONFIG), range),
+        &|range| slice(index, range),
+        &|range| data.body(range),
+    ];
+    let settings = UploadSettings { sent: options.sent.clone(), ..Default::default() };
+    let sending = blobs.into_iter().zip(sources).map(|(blob, source)| transfer::upload(to, blob, source, &settings));
+    for (blob, uploaded) in blobs.into_iter().zip(future::try_join_all(sending).await?) {
+        if !uploaded.existed {
             pushed.blobs_sent += 1;
             pushed.bytes_sent += blob.size;
             pushed.blobs_there -= 1;
@@ -123,18 +128,18 @@ pub async fn push(registry: &dyn Registry, repo: &RepoName, built: &Built, optio
         }
     }
     let options = PutManifest { tags: options.tags.clone(), if_absent: options.if_absent };
-    registry.put_manifest(repo, &manifest, options).await?;
+    to.registry.put_manifest(&to.repo, &manifest, options).await?;
     Ok(Pushed { manifest_sent: true, ..pushed })
 }
 
 /// Tells whether all tags point to a manifest, or it is there if there are no tags.
-async fn is_there(registry: &dyn Registry, repo: &RepoName, manifest: &Manifest, tags: &[Tag]) -> Result<bool> {
+async fn is_there(to: &Place, manifest: &Manifest, tags: &[Tag]) -> Result<bool> {
     let references: Vec<ManifestRef> = match tags {
         [] => vec![manifest.digest().clone().into()],
         tags => tags.iter().cloned().map(ManifestRef::from).collect(),
     };
     let heads = references.iter().map(|reference| async move {
-        match registry.head_manifest(repo, reference).await {
+        match to.registry.head_manifest(&to.repo, reference).await {
             Ok(found) => Ok(found.digest == *manifest.digest()),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
@@ -143,21 +148,6 @@ async fn is_there(registry: &dyn Registry, repo: &RepoName, manifest: &Manifest,
     Ok(future::try_join_all(heads).await?.into_iter().all(|same| same))
 }
 
-/// Sends a blob unless it is there; tells whether it was sent.
-async fn send(
-    registry: &dyn Registry,
-    repo: &RepoName,
-    blob: &Descriptor,
-    body: &(dyn Fn() -> Body + Sync),
-    options: &PushOptions,
-) -> Result<bool> {
-    if registry.has_blob(repo, &blob.digest).await? {
-        return Ok(false);
-    }
-    let body = match options.sent.clone() {
-        Some(sent) => body().inspect(move |len| sent(len as u64)),
-        None => body(),
-    };
-    registry.put_blob(repo, blob, body).await?;
-    Ok(true)
+fn slice(bytes: &Bytes, range: Range<u64>) -> Body {
+    bytes.slice(range.start as usize..range.end as usize).into()
 }

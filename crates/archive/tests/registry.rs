@@ -19,6 +19,7 @@ use skep_registry::Code;
 use skep_registry::ManifestRef;
 use skep_registry::Registry;
 use skep_registry::RepoName;
+use skep_registry::transfer::Place;
 use support::Counting;
 use support::build;
 use support::describe;
@@ -32,6 +33,10 @@ fn repo() -> RepoName {
     "team/archive".parse().unwrap()
 }
 
+fn place(registry: &Counting) -> Place {
+    Place::new(Arc::new(registry.clone()), repo())
+}
+
 fn tagged(tags: &[&str]) -> PushOptions {
     PushOptions { tags: tags.iter().map(|tag| tag.parse().unwrap()).collect(), ..Default::default() }
 }
@@ -42,7 +47,7 @@ async fn a_push_sends_what_is_missing_and_a_second_one_nothing() {
     write(tree.path(), "a", "hello");
     let built = build(tree.path(), &BuildOptions::default());
     let registry = Counting::default();
-    let pushed = push(&registry, &repo(), &built, &tagged(&["v1", "v2"])).await.unwrap();
+    let pushed = push(&place(&registry), &built, &tagged(&["v1", "v2"])).await.unwrap();
     assert_eq!((pushed.blobs_sent, pushed.blobs_there, pushed.manifest_sent), (3, 0, true));
     let mut calls = registry.take();
     assert_eq!(calls.pop().unwrap(), "put manifest");
@@ -52,12 +57,12 @@ async fn a_push_sends_what_is_missing_and_a_second_one_nothing() {
     assert_eq!(calls.iter().filter(|call| *call == "put blob").count(), 3);
 
     let built = build(tree.path(), &BuildOptions::default());
-    let again = push(&registry, &repo(), &built, &tagged(&["v1", "v2"])).await.unwrap();
+    let again = push(&place(&registry), &built, &tagged(&["v1", "v2"])).await.unwrap();
     assert_eq!((again.blobs_sent, again.bytes_sent, again.manifest_sent), (0, 0, false));
     assert_eq!(again.manifest, pushed.manifest);
     assert_eq!(registry.take(), ["head manifest", "head manifest"]);
 
-    let third = push(&registry, &repo(), &built, &tagged(&["v3"])).await.unwrap();
+    let third = push(&place(&registry), &built, &tagged(&["v3"])).await.unwrap();
     assert_eq!((third.blobs_sent, third.blobs_there, third.manifest_sent), (0, 3, true));
 }
 
@@ -71,7 +76,7 @@ async fn the_manifest_is_as_the_format_says() {
     let mut options = tagged(&["v1"]);
     options.annotations.insert("b".to_owned(), "2".to_owned());
     options.annotations.insert("a".to_owned(), "1".to_owned());
-    let pushed = push(&registry, &repo(), &built, &options).await.unwrap();
+    let pushed = push(&place(&registry), &built, &options).await.unwrap();
     let (index, data) = (built.index_descriptor(), built.data_descriptor());
     let want = format!(
         concat!(
@@ -95,7 +100,7 @@ async fn the_manifest_is_as_the_format_says() {
 
 async fn pushed(tree: &std::path::Path, registry: Counting) -> (Counting, Archive) {
     let built = build(tree, &BuildOptions::default());
-    push(&registry, &repo(), &built, &tagged(&["v1"])).await.unwrap();
+    push(&place(&registry), &built, &tagged(&["v1"])).await.unwrap();
     let manifest = registry.get_manifest(&repo(), &ManifestRef::Tag("v1".parse().unwrap())).await.unwrap();
     let manifest = ArchiveManifest::parse(&manifest).unwrap();
     registry.take();
@@ -201,8 +206,8 @@ async fn an_index_of_other_data_is_refused() {
     let registry = Counting::default();
     let none = BuildOptions { compression: Compression::None, ..Default::default() };
     let (one, two) = (build(one.path(), &none), build(two.path(), &none));
-    push(&registry, &repo(), &one, &tagged(&["one"])).await.unwrap();
-    let second = push(&registry, &repo(), &two, &tagged(&["two"])).await.unwrap();
+    push(&place(&registry), &one, &tagged(&["one"])).await.unwrap();
+    let second = push(&place(&registry), &two, &tagged(&["two"])).await.unwrap();
     let mut manifest = ArchiveManifest::parse(&second.manifest).unwrap();
     manifest.index = one.index_descriptor().clone();
     let registry: Arc<dyn Registry> = Arc::new(registry);

@@ -28,6 +28,7 @@ use skep_registry::PutManifest;
 use skep_registry::Registry;
 use skep_registry::RepoName;
 use skep_registry::Tag;
+use skep_registry::transfer::Place;
 
 use crate::address::Address;
 use crate::address::Scheme;
@@ -175,7 +176,7 @@ impl Client {
             epoch: source_date_epoch(),
             sent: Some(Arc::new(sent)),
         };
-        let pushed = skep_archive::push(&*registry, &repo, &built, &options).await?;
+        let pushed = skep_archive::push(&Place::new(registry, repo), &built, &options).await?;
         Ok(Pushed {
             manifest: pushed.manifest.descriptor().clone(),
             summary: built.summary().clone(),
