@@ -104,6 +104,10 @@ pub(crate) enum Command {
     /// Work with blobs as they are.
     #[command(subcommand)]
     Blob(Blob),
+    /// Keep credentials for a registry where docker keeps them, once the registry takes them.
+    Login(Login),
+    /// Forget the credentials for a registry.
+    Logout(Logout),
     /// Run a registry, over a directory or in memory.
     Serve(Serve),
     /// Print the version.
@@ -346,6 +350,26 @@ pub(crate) enum Blob {
         #[arg(value_name = "REPO@DIGEST")]
         from: Address,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    /// Which registry: `host[:port]`, or that with `http://` before it.
+    #[arg(value_name = "HOST")]
+    pub(crate) host: String,
+    /// The user; without one, what is read is an identity token.
+    #[arg(short, long, env = "SKEP_USERNAME")]
+    pub(crate) username: Option<String>,
+    /// Read the password or token from standard input, instead of asking for it.
+    #[arg(long, value_parser = switch(), env = "SKEP_PASSWORD_STDIN")]
+    pub(crate) password_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Logout {
+    /// Which registry: `host[:port]`.
+    #[arg(value_name = "HOST")]
+    pub(crate) host: String,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ mod copy;
 mod cp;
 mod inspect;
 mod list;
+mod login;
 mod manifest;
 mod names;
 mod pull;
@@ -36,6 +37,7 @@ use crate::progress::Progress;
 /// What every command has: the way to registries, and how to answer.
 pub(crate) struct Session {
     pub(crate) client: Client,
+    pub(crate) plain_http: bool,
     pub(crate) json: bool,
     pub(crate) progress: Arc<Progress>,
 }
@@ -43,7 +45,8 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(global: &Global) -> Self {
         let options = ClientOptions { plain_http: global.plain_http, ..Default::default() };
-        Self { client: Client::new(options), json: global.json, progress: Arc::new(Progress::new(global)) }
+        let progress = Arc::new(Progress::new(global));
+        Self { client: Client::new(options), plain_http: global.plain_http, json: global.json, progress }
     }
 
     /// Shows what the library reports.
@@ -81,6 +84,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Rm(args) => rm::rm(session, args).await,
         Command::Manifest(args) => manifest::manifest(session, args).await,
         Command::Blob(args) => blob::blob(session, args).await,
+        Command::Login(args) => login::login(session, args).await,
+        Command::Logout(args) => login::logout(session, args).await,
         Command::Version => version(session),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "skep", &mut io::stdout());

@@ -227,7 +227,9 @@ fn of_code(error: &skep_registry::Error) -> Exit {
 
 fn hint_for(code: &Code, exit: Exit) -> Option<&'static str> {
     match (code, exit) {
-        (Code::Unauthorized, _) => Some("log in with `docker login HOST`; skep reads the same credentials"),
+        (Code::Unauthorized, _) => {
+            Some("log in with `skep login HOST`, or `docker login HOST`: both keep credentials in the same place")
+        }
         (Code::Denied, _) => Some("the credentials were understood but do not allow this; check the repository name"),
         (Code::NameUnknown | Code::ManifestUnknown, _) => Some("check the repository and the tag for typing errors"),
         (_, Exit::Network) => Some("check the host name and the network; another try may help"),

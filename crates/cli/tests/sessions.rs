@@ -424,6 +424,32 @@ fn content_is_copied_between_stores() {
 }
 
 #[test]
+fn credentials_are_kept_and_forgotten() {
+    let desk = Desk::new();
+    let served = desk.serve("serve --addr 127.0.0.1:0 --memory");
+    let host = &served.addr;
+    let login = |line: &str, secret: &str| {
+        let mut child = desk.command(line).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), secret.as_bytes()).unwrap();
+        Came::from(child.wait_with_output().unwrap())
+    };
+    let came = login(&format!("login --password-stdin -u me {host}"), "s3cret-word\n");
+    assert_eq!(came.exit, 0, "{}", came.err);
+    assert!(!came.err.contains("s3cret-word"));
+    let config = fs::read_to_string(desk.path(".docker/config.json")).unwrap();
+    // "me:s3cret-word" in base64.
+    assert!(config.contains(host.as_str()) && config.contains("bWU6czNjcmV0LXdvcmQ="), "{config}");
+    let mode = fs::metadata(desk.path(".docker/config.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    desk.ok(&format!("push site {host}/a:v1"));
+    desk.ok(&format!("logout {host}"));
+    assert!(!fs::read_to_string(desk.path(".docker/config.json")).unwrap().contains("bWU6"));
+    assert_eq!(desk.run(&format!("logout {host}")).exit, 4);
+    assert_eq!(login(&format!("login -u me {host}"), "x").exit, 2);
+    assert_eq!(login(&format!("login -u me --password-stdin {host}"), "").exit, 2);
+}
+
+#[test]
 fn manifests_and_blobs_are_moved_as_they_are() {
     let desk = Desk::new();
     let served = desk.serve("serve --addr 127.0.0.1:0 --memory");
