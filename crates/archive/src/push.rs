@@ -112,11 +112,10 @@ pub async fn push(to: &Place, built: &Built, options: &PushOptions) -> Result<Pu
         return Ok(pushed);
     }
     let (index, data) = (built.index(), built.source());
-    let sources: [&(dyn Fn(Range<u64>) -> Body + Send + Sync); 3] = [
-        &|range| slice(&Bytes::from_static(EMPTY_CONFIG), range),
-        &|range| slice(index, range),
-        &|range| data.body(range),
-    ];
+    let sources: [&(dyn Fn(Range<u64>) -> Body + Send + Sync); 3] =
+        [&|range| slice(&Bytes::from_static(EMPTY_CONFIG), range), &|range| slice(index, range), &|range| {
+            data.body(range)
+        }];
     let settings = UploadSettings { sent: options.sent.clone(), ..Default::default() };
     let sending = blobs.into_iter().zip(sources).map(|(blob, source)| transfer::upload(to, blob, source, &settings));
     for (blob, uploaded) in blobs.into_iter().zip(future::try_join_all(sending).await?) {
