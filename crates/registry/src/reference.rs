@@ -198,8 +198,8 @@ mod tests {
             ("sub-dom1.foo.com/bar/baz/quux", "sub-dom1.foo.com", "bar/baz/quux", "", ""),
             ("sub-dom1.foo.com/bar/baz/quux:some-long-tag", "sub-dom1.foo.com", "bar/baz/quux", "some-long-tag", ""),
             (
-                "b.gcr.io/test.example.com/my-app:test.example.com",
-                "b.gcr.io",
+                "b.example.org/test.example.com/my-app:test.example.com",
+                "b.example.org",
                 "test.example.com/my-app",
                 "test.example.com",
                 "",
