@@ -1,8 +1,6 @@
 //! Pushing: what a registry does not have yet, and the manifest last.
 
-use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future;
@@ -25,7 +23,7 @@ use crate::manifest::EMPTY_CONFIG;
 use crate::manifest::empty_config;
 
 /// How to push an archive.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PushOptions {
     /// Tags to point to the archive; none stores it under its digest only.
     pub tags: Vec<Tag>,
@@ -38,19 +36,8 @@ pub struct PushOptions {
     pub epoch: Option<i64>,
     /// Refuse to move tags that point to another manifest.
     pub if_absent: bool,
-    /// Called with the number of bytes of each part of a blob that is sent.
-    pub sent: Option<Arc<dyn Fn(u64) + Send + Sync>>,
-}
-
-impl fmt::Debug for PushOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PushOptions")
-            .field("tags", &self.tags)
-            .field("annotations", &self.annotations)
-            .field("epoch", &self.epoch)
-            .field("if_absent", &self.if_absent)
-            .finish_non_exhaustive()
-    }
+    /// How blobs are sent, and who is told of it.
+    pub upload: UploadSettings,
 }
 
 /// What came of a push.
@@ -89,7 +76,8 @@ pub fn manifest_of(built: &Built, options: &PushOptions) -> Result<Manifest> {
 /// Pushes an archive that was built.
 ///
 /// When all tags point to the same manifest already, nothing is sent. Otherwise each blob is asked for and
-/// sent when it is missing, all at the same time, large ones in chunks that are taken up after a break; then the manifest: nothing is visible before it is whole.
+/// sent when it is missing, all at the same time, large ones in chunks that are taken up after a break; then the
+/// manifest: nothing is visible before it is whole.
 ///
 /// # Errors
 /// `Registry`; its `PreconditionFailed` when a tag points elsewhere and [`PushOptions::if_absent`] is set.
@@ -116,8 +104,8 @@ pub async fn push(to: &Place, built: &Built, options: &PushOptions) -> Result<Pu
         [&|range| slice(&Bytes::from_static(EMPTY_CONFIG), range), &|range| slice(index, range), &|range| {
             data.body(range)
         }];
-    let settings = UploadSettings { sent: options.sent.clone(), ..Default::default() };
-    let sending = blobs.into_iter().zip(sources).map(|(blob, source)| transfer::upload(to, blob, source, &settings));
+    let sending =
+        blobs.into_iter().zip(sources).map(|(blob, source)| transfer::upload(to, blob, source, &options.upload));
     for (blob, uploaded) in blobs.into_iter().zip(future::try_join_all(sending).await?) {
         if !uploaded.existed {
             pushed.blobs_sent += 1;

@@ -29,6 +29,7 @@ use skep_registry::Registry;
 use skep_registry::RepoName;
 use skep_registry::Tag;
 use skep_registry::transfer::Place;
+use skep_registry::transfer::UploadSettings;
 
 use crate::address::Address;
 use crate::address::Scheme;
@@ -169,12 +170,17 @@ impl Client {
             let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
             progress(Step { phase: Phase::Upload, done, total });
         };
+        let single = match to.store {
+            // There is no line that could break, and each chunk would be synced.
+            Store::Layout(_) => u64::MAX,
+            Store::Repository { .. } => UploadSettings::default().single,
+        };
         let options = skep_archive::PushOptions {
             tags: all,
             annotations,
             if_absent,
             epoch: source_date_epoch(),
-            sent: Some(Arc::new(sent)),
+            upload: UploadSettings { single, sent: Some(Arc::new(sent)), ..Default::default() },
         };
         let pushed = skep_archive::push(&Place::new(registry, repo), &built, &options).await?;
         Ok(Pushed {
