@@ -186,11 +186,13 @@ pub async fn download_to_file(
         partial,
         size: blob.size,
         jobs: FuturesUnordered::new(),
+        queue: Vec::new(),
         room: options.memory() / 8,
         writing: 0,
         keeping: options.memory() / 2,
         kept: BTreeMap::new(),
         kept_len: 0,
+        is_writing: false,
         is_hashing: false,
         is_saving: false,
         checkpoint: options.checkpoint,
@@ -216,6 +218,8 @@ struct Saving {
     partial: Partial,
     size: u64,
     jobs: FuturesUnordered<BoxFuture<'static, Result<Job>>>,
+    /// What is to be written next, by one job: a file system lets only one write to a file at a time.
+    queue: Vec<Part>,
     /// Bytes that may be on their way to the disk for more to be asked for.
     room: u64,
     writing: u64,
@@ -225,6 +229,7 @@ struct Saving {
     kept_len: u64,
     /// Where the hash will stand when it is done with what it was given.
     hashing: u64,
+    is_writing: bool,
     is_hashing: bool,
     is_saving: bool,
     checkpoint: u64,
@@ -237,24 +242,28 @@ struct Saving {
 enum Job {
     Hashed { hasher: Box<Hasher>, freed: u64 },
     Saved,
-    Written(Part),
+    Written(Vec<Part>),
 }
 
 impl Saving {
     async fn run(&mut self, mut fetch: Fetch, options: &DownloadOptions) -> Result<()> {
         let mut is_fetching = true;
         loop {
+            self.write();
             self.hash();
             self.save();
             if !is_fetching && self.jobs.is_empty() {
                 return Ok(());
             }
+            // While the hash is at work and has enough to do, more would only have to be read back for it. When
+            // it waits for a part that is late, the others go on.
+            let has_enough = self.is_hashing && self.kept_len >= self.keeping;
             tokio::select! {
-                part = fetch.next(u64::MAX), if is_fetching && self.writing < self.room => match part? {
+                part = fetch.next(u64::MAX), if is_fetching && self.writing < self.room && !has_enough => match part? {
                     Some(part) => {
                         options.note(part.len);
                         self.writing += part.len;
-                        self.jobs.push(self.partial.write(part).map(|done| done.map(Job::Written)).boxed());
+                        self.queue.push(part);
                     }
                     None => is_fetching = false,
                 },
@@ -265,13 +274,16 @@ impl Saving {
 
     fn done(&mut self, job: Job) {
         match job {
-            Job::Written(part) => {
-                self.partial.written.insert(part.range());
-                self.writing -= part.len;
-                self.unsaved += part.len;
-                if part.at == self.hashing || self.kept_len + part.len <= self.keeping {
-                    self.kept_len += part.len;
-                    self.kept.insert(part.at, part);
+            Job::Written(parts) => {
+                self.is_writing = false;
+                for part in parts {
+                    self.partial.written.insert(part.range());
+                    self.writing -= part.len;
+                    self.unsaved += part.len;
+                    if part.at == self.hashing || self.kept_len + part.len <= self.keeping + self.room {
+                        self.kept_len += part.len;
+                        self.kept.insert(part.at, part);
+                    }
                 }
             }
             Job::Hashed { hasher, freed } => {
@@ -281,6 +293,15 @@ impl Saving {
                 self.is_hashing = false;
             }
             Job::Saved => self.is_saving = false,
+        }
+    }
+
+    /// Writes what waits for it, if nothing else is being written.
+    fn write(&mut self) {
+        if !self.is_writing && !self.queue.is_empty() {
+            self.is_writing = true;
+            let parts = std::mem::take(&mut self.queue);
+            self.jobs.push(self.partial.write(parts).map(|done| done.map(Job::Written)).boxed());
         }
     }
 

@@ -138,10 +138,10 @@ impl Partial {
         self.file.file.set_len(0).map_err(|error| self.file.write_failed(error))
     }
 
-    /// Writes a part to its place. It counts as written when the caller says so.
-    pub(super) fn write(&mut self, part: Part) -> impl Future<Output = Result<Part>> + use<> {
+    /// Writes parts to their places. They count as written when the caller says so.
+    pub(super) fn write(&mut self, parts: Vec<Part>) -> impl Future<Output = Result<Vec<Part>>> + use<> {
         let file = self.file.clone();
-        let end = part.range().end;
+        let end = parts.iter().map(|part| part.range().end).max().unwrap_or(0);
         let reserve = (end > self.reserved).then(|| {
             let reserve = self.reserved..self.blob.size.min(end.saturating_add(RESERVE));
             self.reserved = reserve.end;
@@ -151,8 +151,10 @@ impl Partial {
             if let Some(range) = reserve {
                 set_aside(&file.file, range);
             }
-            write_at(&file, &part.bytes, part.at)?;
-            Ok(part)
+            for part in &parts {
+                write_at(&file, &part.bytes, part.at)?;
+            }
+            Ok(parts)
         })
     }
 
