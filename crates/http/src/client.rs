@@ -22,6 +22,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU8;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -124,6 +125,8 @@ struct Inner {
     retry: RetryOptions,
     /// Set once the registry was seen to know of subjects (spec, "Listing Referrers").
     knows_referrers: AtomicBool,
+    /// Whether the registry takes a blob with a single POST: one of the states in `upload`.
+    single_post: AtomicU8,
 }
 
 impl Client {
@@ -150,6 +153,7 @@ impl Client {
                 commit_timeout: options.commit_timeout,
                 retry: settings.retry.unwrap_or(options.retry),
                 knows_referrers: AtomicBool::new(false),
+                single_post: AtomicU8::new(upload::POST_UNTRIED),
             }),
         })
     }

@@ -54,8 +54,9 @@ async fn uploads_go_where_the_registry_says() {
         fake.client().put_blob(&repo("a"), &blob, text("hello")).await.unwrap();
         let seen = fake.seen();
         assert_eq!(seen.len(), 2);
-        assert_eq!((seen[0].line().as_str(), seen[0].text("content-length")), ("POST /v2/a/blobs/uploads/", Some("0")));
-        assert_eq!(seen[1].line(), format!("{want}{}", hello().as_str().replace(':', "%3A")));
+        let digest = hello().as_str().replace(':', "%3A");
+        assert_eq!(seen[0].line(), format!("POST /v2/a/blobs/uploads/?digest={digest}"));
+        assert_eq!(seen[1].line(), format!("{want}{digest}"));
         assert_eq!((seen[1].text("content-length"), &seen[1].body[..]), (Some("5"), &b"hello"[..]));
     }
 }
@@ -63,25 +64,79 @@ async fn uploads_go_where_the_registry_says() {
 #[tokio::test]
 async fn sha512_is_announced() {
     let fake = uploads_at("/up").await;
-    let blob = Descriptor::new(OCTET_STREAM, Digest::of(Algorithm::Sha512, b"hello"), 5);
-    fake.client().put_blob(&repo("a"), &blob, text("hello")).await.unwrap();
+    let options = UploadOptions { algorithm: Algorithm::Sha512, ..Default::default() };
+    fake.client().upload_blob(&repo("a"), options).await.unwrap();
+    assert_eq!(fake.seen()[0].text("content-length"), Some("0"));
     assert_eq!(fake.lines()[0], "POST /v2/a/blobs/uploads/?digest-algorithm=sha512");
+}
+
+/// The lines of requests, without digests.
+fn lines(fake: &Fake) -> Vec<String> {
+    let short = |line: String| line.split(['=', ':']).next().unwrap().to_owned();
+    fake.lines().into_iter().map(short).collect()
+}
+
+#[tokio::test]
+async fn small_blobs_go_with_a_single_post_where_that_works() {
+    let blob = Descriptor::of(OCTET_STREAM, b"hello");
+    let (post, begin, put) = ("POST /v2/a/blobs/uploads/?digest", "POST /v2/a/blobs/uploads/", "PUT /up?digest");
+    let (head, works) = ("HEAD /v2/a/blobs/sha256", 200);
+    // What the single POST is answered with, and a question whether the blob is there.
+    for (posted, there, want) in [
+        // It is believed when it was true once.
+        (201, works, vec![post, head, post]),
+        (201, 404, vec![post, head, begin, put, begin, put]),
+        // The session that came of it is used, and it is not tried again.
+        (202, works, vec![post, put, begin, put]),
+        (400, works, vec![post, begin, put, begin, put]),
+        (405, works, vec![post, begin, put, begin, put]),
+        (413, works, vec![post, begin, put, begin, put]),
+    ] {
+        let fake = Fake::new(move |seen| match seen.method.as_str() {
+            "POST" if seen.target.contains("digest=") => {
+                assert_eq!((seen.text("content-length"), &seen.body[..]), (Some("5"), &b"hello"[..]));
+                reply(posted, &[("location", "/up")], "")
+            }
+            "POST" => reply(202, &[("location", "/up")], ""),
+            "HEAD" => reply(there, &[("content-length", "5")], ""),
+            _ => reply(201, &[], ""),
+        });
+        let fake = fake.await;
+        let client = fake.client();
+        for _ in 0..2 {
+            client.put_blob(&repo("a"), &blob, text("hello")).await.unwrap();
+        }
+        assert_eq!(lines(&fake), want, "{posted} {there}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_single_post_stored_is_what_was_sent() {
+    let other = Digest::sha256(b"other").to_string();
+    let fake = Fake::new(move |_| reply(201, &[("docker-content-digest", &other)], "")).await;
+    let blob = Descriptor::of(OCTET_STREAM, b"hello");
+    assert_eq!(code(fake.client().put_blob(&repo("a"), &blob, text("hello")).await), Code::DigestInvalid);
 }
 
 #[tokio::test]
 async fn a_wrong_body_is_told_from_a_wrong_registry() {
     let fake = uploads_at("/up").await;
-    let blob = Descriptor::of(OCTET_STREAM, b"hello");
-    for (content, want) in [
-        (vec![Ok(Bytes::from("hell"))], Code::SizeInvalid),
-        (vec![Ok(Bytes::from("hello")), Ok(Bytes::from("!"))], Code::SizeInvalid),
-        (vec![Ok(Bytes::from("hel")), Err(Error::new(Code::Denied, "no more"))], Code::Denied),
-    ] {
-        let body = Body::new(None, parts::iter(content));
-        assert_eq!(code(fake.client().put_blob(&repo("a"), &blob, body).await), want);
+    for whole in [Bytes::from("hello"), vec![7; 100 << 10].into()] {
+        let blob = Descriptor::of(OCTET_STREAM, &whole);
+        let short = whole.slice(1..);
+        for (content, want) in [
+            (vec![Ok(short.clone())], Code::SizeInvalid),
+            (vec![Ok(whole.clone()), Ok(Bytes::from("!"))], Code::SizeInvalid),
+            (vec![Ok(short.clone()), Err(Error::new(Code::Denied, "no more"))], Code::Denied),
+        ] {
+            let body = Body::new(None, parts::iter(content));
+            assert_eq!(code(fake.client().put_blob(&repo("a"), &blob, body).await), want);
+        }
+        assert_eq!(code(fake.client().put_blob(&repo("a"), &blob, short.into()).await), Code::SizeInvalid);
+        // The small one is not sent at all.
+        let is_large = whole.len() > 5;
+        assert_eq!(fake.lines().contains(&"DELETE /up".to_owned()), is_large, "{:?}", fake.lines());
     }
-    assert_eq!(code(fake.client().put_blob(&repo("a"), &blob, text("hell")).await), Code::SizeInvalid);
-    assert!(fake.lines().contains(&"DELETE /up".to_owned()), "{:?}", fake.lines());
 }
 
 #[tokio::test]

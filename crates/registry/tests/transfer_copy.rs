@@ -212,6 +212,30 @@ async fn what_a_registry_wrongly_lists_as_a_referrer_is_refused() {
 }
 
 #[tokio::test]
+async fn a_target_that_has_none_of_many_small_blobs_is_not_asked_for_each() {
+    let memory = Memory::default();
+    let source = Place::new(Arc::new(memory.clone()), repo("a/b"));
+    let mut layers = Vec::new();
+    for n in 0..100 {
+        layers.push(memory.write_blob(&source.repo, format!("blob {n}").into()).await.unwrap());
+    }
+    let config = memory.write_blob(&source.repo, "{}".into()).await.unwrap();
+    put(&memory, &image(config, layers, None), "v1").await;
+    for was_there in [0, 1] {
+        let (registry, target) = target(Faults::default());
+        for n in 0..was_there {
+            target.registry.write_blob(&target.repo, format!("blob {n}").into()).await.unwrap();
+        }
+        registry.requests();
+        let options = CopyOptions { concurrency: 4, ..tagged(&["v1"]) };
+        let done = copy(&source, &tag("v1").into(), &target, &options).await.unwrap();
+        assert_eq!(done.blobs, 101 - was_there);
+        let asked = count(&registry.requests(), "head_blob") as u64;
+        assert!(if was_there > 0 { asked == 101 } else { asked < 30 }, "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn many_small_blobs_cross_from_memory_to_a_layout() {
     let memory = Memory::default();
     let place = Place::new(Arc::new(memory.clone()), repo("a/b"));

@@ -1,6 +1,9 @@
 //! Uploads to a registry: in one go, in chunks, taken up again, or mounted.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::Method;
 use http::header;
 use skep_registry::Algorithm;
@@ -26,7 +29,7 @@ use crate::client::send::same_origin;
 use crate::endpoint::Endpoint;
 use crate::wire;
 
-/// Stores a blob with POST and PUT. The single POST would save a round trip, and many registries get it wrong.
+/// Stores a blob: a small one with a single POST where the registry can take it, others with POST and PUT.
 pub(super) async fn put(client: &Client, repo: &RepoName, descriptor: &Descriptor, body: Body) -> Result<()> {
     if let Some(len) = body.len()
         && len != descriptor.size
@@ -34,14 +37,71 @@ pub(super) async fn put(client: &Client, repo: &RepoName, descriptor: &Descripto
         let message = format!("{}: expected {} bytes, got {len}", descriptor.digest, descriptor.size);
         return Err(Error::new(Code::SizeInvalid, message));
     }
-    let upload = HttpUpload::begin(client, repo, descriptor.digest.algorithm()).await?;
-    let stored = upload.finish(&descriptor.digest, Some(body.exactly(descriptor.size))).await;
+    let mut body = body.exactly(descriptor.size);
+    let mut begun = None;
+    if (1..=MAX_POSTED).contains(&descriptor.size) && client.inner.single_post.load(Ordering::Relaxed) != POST_FAILS {
+        let bytes = body.bytes(MAX_POSTED).await?;
+        match post(client, repo, &descriptor.digest, bytes.clone()).await? {
+            Posted::Stored => return Ok(()),
+            Posted::Begun(upload) => begun = Some(upload),
+            Posted::Refused => {}
+        }
+        body = Body::from(bytes);
+    }
+    let upload = match begun {
+        Some(upload) => upload,
+        None => HttpUpload::begin(client, repo, descriptor.digest.algorithm()).await?,
+    };
+    let stored = upload.finish(&descriptor.digest, Some(body)).await;
     if let Err(error) = &stored
         && *error.code() != Code::Unavailable
     {
         upload.abandon().await;
     }
     stored
+}
+
+/// What a registry made of a POST with all bytes of a blob.
+enum Posted {
+    Stored,
+    /// It began an upload and forgot the bytes, as it may (spec, "Single POST").
+    Begun(HttpUpload),
+    Refused,
+}
+
+/// Sends a blob with a single POST. What a registry cannot do it is not asked for again.
+async fn post(client: &Client, repo: &RepoName, digest: &Digest, bytes: Bytes) -> Result<Posted> {
+    let state = &client.inner.single_post;
+    let mut url = client.url(&Endpoint::Uploads(repo.clone()));
+    url.query_pairs_mut().append_pair("digest", digest.as_str());
+    let request = Request::new(Method::POST, url, Scope::push(repo)).commits();
+    let answer = match client.send(request.header(header::CONTENT_TYPE, OCTET_STREAM)?.bytes(bytes)).await {
+        Ok(answer) => answer,
+        // It may be the registry, or this kind of request: the usual one will show.
+        Err(error) if *error.code() == Code::Unavailable => {
+            tracing::debug!(%error, "no single POST");
+            return Ok(Posted::Refused);
+        }
+        Err(error) => return Err(error),
+    };
+    match answer.status() {
+        201 => {
+            check_stored(&answer, digest)?;
+            // Whether it is true is asked once: answers are cheap.
+            let works = state.load(Ordering::Relaxed) == POST_WORKS || blob::head(client, repo, digest).await.is_ok();
+            state.store(if works { POST_WORKS } else { POST_FAILS }, Ordering::Relaxed);
+            Ok(if works { Posted::Stored } else { Posted::Refused })
+        }
+        202 => {
+            state.store(POST_FAILS, Ordering::Relaxed);
+            HttpUpload::of(client, repo, &answer).map(Posted::Begun)
+        }
+        // The usual request says what is wrong, if anything is wrong but this one.
+        _ => {
+            state.store(POST_FAILS, Ordering::Relaxed);
+            Ok(Posted::Refused)
+        }
+    }
 }
 
 pub(super) async fn mount(client: &Client, repo: &RepoName, digest: &Digest, from: Option<&RepoName>) -> Result<Mount> {
@@ -144,12 +204,7 @@ impl HttpUpload {
             return Ok(());
         }
         let answer = answer?.expect(&[201, 200, 204], Code::BlobUploadUnknown).await?;
-        match answer.digest() {
-            Some(stored) if stored.algorithm() == digest.algorithm() && stored != *digest => {
-                Err(Error::new(Code::DigestInvalid, format!("expected {digest}, the registry stored {stored}")))
-            }
-            _ => Ok(()),
-        }
+        check_stored(&answer, digest)
     }
 
     /// Frees what the session holds, if the registry lets us.
@@ -225,8 +280,26 @@ impl Upload for HttpUpload {
     }
 }
 
+/// Checks what the registry says that it stored, if it says it.
+fn check_stored(answer: &Answer, digest: &Digest) -> Result<()> {
+    match answer.digest() {
+        Some(stored) if stored.algorithm() == digest.algorithm() && stored != *digest => {
+            Err(Error::new(Code::DigestInvalid, format!("expected {digest}, the registry stored {stored}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Bytes that the registry says it has.
 fn acknowledged(answer: &Answer) -> Option<u64> {
     let exact = answer.text(&wire::UPLOAD_OFFSET).and_then(wire::number);
     exact.or_else(|| answer.text(&header::RANGE).and_then(wire::parse_upload_range))
 }
+
+/// Nobody knows whether the registry takes a blob with a single POST.
+pub(super) const POST_UNTRIED: u8 = 0;
+const POST_WORKS: u8 = 1;
+const POST_FAILS: u8 = 2;
+
+/// Bytes of the largest blob that is sent with a single POST: what costs less than a round trip if it is for nothing.
+const MAX_POSTED: u64 = 64 << 10;

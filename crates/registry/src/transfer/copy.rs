@@ -132,6 +132,17 @@ pub enum BlobCopy {
 /// `BlobUnknown` when it is not at its source; those of [`download`](crate::transfer::download) and
 /// [`upload`](crate::transfer::upload).
 pub async fn copy_blob(from: &Place, to: &Place, blob: &Descriptor, options: &CopyOptions) -> Result<BlobCopy> {
+    bring_blob(from, to, blob, options, true).await
+}
+
+/// As [`copy_blob`]; without `asks` the target is not asked whether it has the blob.
+async fn bring_blob(
+    from: &Place,
+    to: &Place,
+    blob: &Descriptor,
+    options: &CopyOptions,
+    asks: bool,
+) -> Result<BlobCopy> {
     let is_same = from.shares_registry(to);
     if is_same && from.repo == to.repo {
         return Ok(BlobCopy::Existed);
@@ -151,7 +162,7 @@ pub async fn copy_blob(from: &Place, to: &Place, blob: &Descriptor, options: &Co
     let settings = UploadSettings { journal: None, ..options.upload.clone() };
     let sender = Sender::new(to, blob, &source, &settings);
     // A registry that began an upload in place of a mount may well have the blob, from elsewhere.
-    if sender.is_there().await? {
+    if (asks || session.is_some()) && sender.is_there().await? {
         if let Some(session) = session {
             sender.cancel(session).await;
         }

@@ -47,7 +47,8 @@ pub struct UploadSettings {
     pub max_chunk: u64,
     /// Requests that bring nothing, one after the other, before the upload is given up.
     pub attempts: u32,
-    /// A file that says where the upload stands, for another process to go on with it. It is removed at the end.
+    /// A file that says where the upload stands, for another process to go on with it. It is removed at the end;
+    /// where it cannot be written, the upload goes on without.
     pub journal: Option<PathBuf>,
     /// Called with the number of bytes of each part that is sent.
     pub sent: Option<Progress>,
@@ -234,7 +235,7 @@ impl<'a> Sender<'a> {
             if appended.is_ok() && session.offset() == end {
                 patience.progress();
                 chunk.was_taken(end - at);
-                self.note(session.id()).await?;
+                self.note(session.id()).await;
                 continue;
             }
             let error = appended.err().unwrap_or_else(|| self.strange_offset(at..end, session.offset()));
@@ -256,7 +257,7 @@ impl<'a> Sender<'a> {
             }
             if now > at {
                 patience.progress();
-                self.note(session.id()).await?;
+                self.note(session.id()).await;
             } else if is_refused {
                 if !chunk.was_refused(end - at, session.min_chunk()) {
                     return Ok(Chunked::Broken(self.give_up(session, error).await));
@@ -325,7 +326,7 @@ impl<'a> Sender<'a> {
             self.to.registry.upload_blob(&self.to.repo, options)
         };
         let session = retry(self.settings.attempts, begin).await?;
-        self.note(session.id()).await?;
+        self.note(session.id()).await;
         Ok(session)
     }
 
@@ -393,15 +394,18 @@ impl<'a> Sender<'a> {
         Ok(record.filter(is_ours).map(|record| record.id))
     }
 
-    async fn note(&self, id: &str) -> Result<()> {
-        let Some(path) = self.settings.journal.clone() else { return Ok(()) };
+    /// Writes the journal; one that cannot be written costs another process its start, not this one its upload.
+    async fn note(&self, id: &str) {
+        let Some(path) = self.settings.journal.clone() else { return };
         let record = Record {
             repo: self.to.repo.to_string(),
             digest: self.blob.digest.clone(),
             size: self.blob.size,
             id: id.to_owned(),
         };
-        blocking(move || journal::write(&path, &record)).await
+        if let Err(error) = blocking(move || journal::write(&path, &record)).await {
+            tracing::warn!(%error, "no journal of an upload");
+        }
     }
 
     async fn forget(&self) -> Result<()> {

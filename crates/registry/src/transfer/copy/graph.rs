@@ -32,7 +32,7 @@ use crate::transfer::Place;
 use crate::transfer::copy::BlobCopy;
 use crate::transfer::copy::Copied;
 use crate::transfer::copy::CopyOptions;
-use crate::transfer::copy::copy_blob;
+use crate::transfer::copy::bring_blob;
 use crate::transfer::copy::platforms::is_index;
 use crate::transfer::download::DownloadOptions;
 use crate::transfer::retry::find;
@@ -74,6 +74,15 @@ struct Tally {
     manifests: u64,
     blobs: u64,
     bytes: u64,
+    /// Blobs that the target had.
+    existed: u64,
+}
+
+impl Tally {
+    /// Tells whether to take it that the target has none of the blobs: it had none of a good number.
+    fn expects_absent(&self) -> bool {
+        self.existed == 0 && self.blobs >= ASKED_BLOBS
+    }
 }
 
 impl<'a> Graph<'a> {
@@ -96,7 +105,8 @@ impl<'a> Graph<'a> {
     pub(super) async fn copy(self, root: &Digest, tags: &[Tag], there: Option<Descriptor>) -> Result<Copied> {
         let root = Node { digest: root.clone(), tags, there, manifest: None, depth: 0 };
         let manifest = self.copy_manifest(root).await?;
-        let Tally { manifests, blobs, bytes } = self.tally.into_inner().unwrap_or_else(|poison| poison.into_inner());
+        let Tally { manifests, blobs, bytes, .. } =
+            self.tally.into_inner().unwrap_or_else(|poison| poison.into_inner());
         Ok(Copied { manifest, manifests, blobs, bytes })
     }
 
@@ -141,10 +151,11 @@ impl<'a> Graph<'a> {
     async fn copy_blob(&self, blob: Descriptor) -> Result<()> {
         let work = async {
             let _slot = self.slot().await;
-            let copied = copy_blob(self.from, self.to, &blob, &self.options).await?;
+            let asks = blob.size > SMALL_BLOB || !locked(&self.tally).expects_absent();
+            let copied = bring_blob(self.from, self.to, &blob, &self.options, asks).await?;
             let mut tally = locked(&self.tally);
             match copied {
-                BlobCopy::Existed => {}
+                BlobCopy::Existed => tally.existed += 1,
                 BlobCopy::Mounted => tally.blobs += 1,
                 BlobCopy::Sent(bytes) => {
                     tally.blobs += 1;
@@ -272,3 +283,9 @@ fn is_manifest(media_type: &str) -> bool {
 
 /// Manifests that may lie above one another: images, indexes of them, and referrers of those.
 const MAX_DEPTH: usize = 32;
+
+/// Bytes of a blob that are sent as soon as it is asked whether they are there.
+const SMALL_BLOB: u64 = 64 << 10;
+
+/// Blobs that the target is asked for, and has none of, before small ones are sent unasked.
+const ASKED_BLOBS: u64 = 16;
