@@ -315,11 +315,14 @@ pub(crate) enum Manifest {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Blob {
-    /// Print a blob.
+    /// Print a blob, or save it by several requests at once.
     Get {
         /// Which: REPO@DIGEST.
         #[arg(value_name = "REPO@DIGEST")]
         from: Address,
+        /// The file to save it in; run again after a break, this goes on where it stood.
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Print digest and size of a blob.
     Head {
@@ -327,7 +330,7 @@ pub(crate) enum Blob {
         #[arg(value_name = "REPO@DIGEST")]
         from: Address,
     },
-    /// Store a blob, unless it is there.
+    /// Store a blob, unless it is there; of a file, run again after a break, this goes on where it stood.
     Put {
         /// Where to: a REF without tag and digest.
         #[arg(value_name = "REPO")]

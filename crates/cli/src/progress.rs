@@ -1,13 +1,17 @@
 //! Progress: bars on a terminal, plain lines elsewhere, always on standard error.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
 
 use indicatif::ProgressBar;
 use indicatif::ProgressDrawTarget;
 use indicatif::ProgressStyle;
+use skep_registry::transfer;
 
 use crate::args;
 use crate::output;
@@ -68,6 +72,12 @@ impl Progress {
         if let Some(phase) = current.as_mut() {
             phase.advance(done, total);
         }
+    }
+
+    /// Something that is told of each part of a transfer; the total is in bytes, and 0 when it is not known.
+    pub(crate) fn watch(self: &Arc<Self>, name: &'static str, total: u64) -> transfer::Progress {
+        let (progress, done) = (self.clone(), AtomicU64::new(0));
+        Arc::new(move |bytes| progress.report(name, done.fetch_add(bytes, Ordering::Relaxed) + bytes, total))
     }
 
     /// Ends the phase that is shown and says a line for people, unless they want none.

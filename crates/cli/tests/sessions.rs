@@ -459,6 +459,8 @@ fn manifests_and_blobs_are_moved_as_they_are() {
         let digest = put.split(' ').next().unwrap();
         assert_eq!(desk.ok(&format!("blob put {store} blob")), put);
         assert_eq!(desk.ok(&format!("blob get {store}@{digest}")), "hello");
+        assert_eq!(desk.ok(&format!("blob get {store}@{digest} -o got")), put);
+        assert_eq!(fs::read_to_string(desk.path("got")).unwrap(), "hello");
         assert_eq!(desk.ok(&format!("blob head {store}@{digest}")), format!("{digest} 5\n"));
         let config = serde_json::json!({"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest, "size": 5});
         let subject = serde_json::json!({"mediaType": "a/b", "digest": digest, "size": 5});

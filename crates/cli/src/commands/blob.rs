@@ -13,12 +13,15 @@ use skep_registry::Hasher;
 use skep_registry::Mount;
 use skep_registry::OCTET_STREAM;
 use skep_registry::Registry;
-use skep_registry::RegistryExt;
 use skep_registry::RepoName;
 use skep_registry::UploadOptions;
+use skep_registry::transfer;
+use skep_registry::transfer::DownloadOptions;
+use skep_registry::transfer::Place;
+use skep_registry::transfer::UploadSettings;
+use skep_registry::transfer::file_source;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
-use tokio::io::AsyncSeekExt;
 
 use super::Session;
 use super::cat;
@@ -41,7 +44,7 @@ struct Answer {
 
 pub(super) async fn blob(session: &Session, args: Blob) -> Outcome {
     match args {
-        Blob::Get { from } => get(session, &from).await,
+        Blob::Get { from, output } => get(session, &from, output.as_deref()).await,
         Blob::Head { from } => {
             let (registry, repo) = session.client.registry(&from.store)?;
             let descriptor = registry.head_blob(&repo, digest_of(&from)?).await?;
@@ -86,10 +89,18 @@ fn answer(session: &Session, of: &Address, digest: &Digest, size: Option<u64>) -
     }
 }
 
-async fn get(session: &Session, from: &Address) -> Outcome {
+async fn get(session: &Session, from: &Address, output: Option<&Path>) -> Outcome {
     let (registry, repo) = session.client.registry(&from.store)?;
-    let blob = registry.get_blob(&repo, digest_of(from)?, None).await?;
-    cat::print_body(blob.body).await.map(|_| ())
+    let digest = digest_of(from)?;
+    let Some(path) = output else {
+        let blob = registry.get_blob(&repo, digest, None).await?;
+        return cat::print_body(blob.body).await.map(|_| ());
+    };
+    let blob = registry.head_blob(&repo, digest).await?;
+    let received = Some(session.progress.watch("download", blob.size));
+    let options = DownloadOptions { received, ..Default::default() };
+    transfer::download_to_file(&Place::new(registry, repo), &blob, path, &options).await?;
+    answer(session, from, &blob.digest, Some(blob.size))
 }
 
 async fn put(session: &Session, to: &Address, file: &Path) -> Outcome {
@@ -97,15 +108,19 @@ async fn put(session: &Session, to: &Address, file: &Path) -> Outcome {
     let (registry, repo) = session.client.registry(&to.store)?;
     let broken = |error| Failure::new(Exit::Disk, format!("cannot read {}: {error}", file.display()));
     let descriptor = if file.as_os_str() == "-" {
-        upload(&*registry, &repo, tokio::io::stdin()).await?
+        stream(&*registry, &repo, tokio::io::stdin()).await?
     } else {
         let mut open = tokio::fs::File::open(file).await.map_err(broken)?;
-        let descriptor = described(&mut open).await.map_err(broken)?;
-        if registry.has_blob(&repo, &descriptor.digest).await? {
-            descriptor
+        if open.metadata().await.map_err(broken)?.is_file() {
+            let blob = described(&mut open).await.map_err(broken)?;
+            let mut journal = file.as_os_str().to_owned();
+            journal.push(".skep-journal");
+            let sent = Some(session.progress.watch("upload", blob.size));
+            let settings = UploadSettings { journal: Some(journal.into()), sent, ..Default::default() };
+            transfer::upload(&Place::new(registry, repo), &blob, file_source(file), &settings).await?;
+            blob
         } else {
-            open.rewind().await.map_err(broken)?;
-            upload(&*registry, &repo, open).await?
+            stream(&*registry, &repo, open).await?
         }
     };
     answer(session, to, &descriptor.digest, Some(descriptor.size))
@@ -124,7 +139,7 @@ async fn described(file: &mut tokio::fs::File) -> std::io::Result<Descriptor> {
 }
 
 /// Sends what is read in parts, and says at the end what it was.
-async fn upload(registry: &dyn Registry, repo: &RepoName, mut from: impl AsyncRead + Unpin) -> Outcome<Descriptor> {
+async fn stream(registry: &dyn Registry, repo: &RepoName, mut from: impl AsyncRead + Unpin) -> Outcome<Descriptor> {
     let mut upload = registry.upload_blob(repo, UploadOptions::default()).await?;
     let mut hasher = Hasher::new(Default::default());
     loop {

@@ -1,9 +1,5 @@
 //! `skep copy SRC DST`.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering;
-
 use serde::Serialize;
 use skep_registry::transfer;
 use skep_registry::transfer::CopyOptions;
@@ -37,17 +33,12 @@ pub(super) async fn copy(session: &Session, args: Copy) -> Outcome {
     // A digest of the source without a tag is copied without one.
     let source_tag = || args.from.digest.is_none().then(|| args.from.tag_or_latest());
     let tags: Vec<_> = args.to.tag.clone().or_else(source_tag).into_iter().chain(args.tags).collect();
-    let (progress, done) = (session.progress.clone(), AtomicU64::new(0));
-    let sent = move |bytes| {
-        let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        progress.report("copy", done, 0);
-    };
     let options = CopyOptions {
         tags: tags.clone(),
         platforms: args.platform.map_or(Platforms::All, Platforms::One),
         referrers: args.referrers,
         deep: args.deep,
-        upload: UploadSettings { sent: Some(Arc::new(sent)), ..Default::default() },
+        upload: UploadSettings { sent: Some(session.progress.watch("copy", 0)), ..Default::default() },
         ..Default::default()
     };
     let copied = transfer::copy(&from, &args.from.manifest(), &to, &options).await?;
