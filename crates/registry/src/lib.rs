@@ -77,6 +77,8 @@ pub use filter::read_only;
 pub use filter::select;
 pub use filter::traced;
 pub use immutable::Immutable;
+pub use layout::CollectOptions;
+pub use layout::Collected;
 pub use layout::Layout;
 pub use layout::LayoutOptions;
 pub use manifest::MAX_MANIFEST;

@@ -114,13 +114,16 @@ impl Manifest {
             return Err(Error::new(Code::SizeInvalid, message));
         }
         match self.media_type() {
-            media_type::IMAGE | media_type::INDEX | media_type::DOCKER_IMAGE | media_type::DOCKER_INDEX => {
-                self.content().map(Some)
-            }
+            known if is_read(known) => self.content().map(Some),
             "" => Err(Error::new(Code::ManifestInvalid, "a manifest has a media type")),
             _ => Ok(None),
         }
     }
+}
+
+/// Tells whether manifests of a type are read, or opaque.
+pub(crate) fn is_read(media_type: &str) -> bool {
+    matches!(media_type, media_type::IMAGE | media_type::INDEX | media_type::DOCKER_IMAGE | media_type::DOCKER_INDEX)
 }
 
 /// What is in a manifest of any kind: image, artifact or index.

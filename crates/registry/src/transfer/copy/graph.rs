@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::ext::RegistryExt;
 use crate::manifest::Manifest;
 use crate::manifest::ManifestContent;
-use crate::manifest::media_type;
+use crate::manifest::is_read;
 use crate::name::ManifestRef;
 use crate::name::Tag;
 use crate::registry::PutManifest;
@@ -33,7 +33,6 @@ use crate::transfer::copy::BlobCopy;
 use crate::transfer::copy::Copied;
 use crate::transfer::copy::CopyOptions;
 use crate::transfer::copy::copy_blob;
-use crate::transfer::copy::platforms::is_index;
 use crate::transfer::download::DownloadOptions;
 use crate::transfer::retry::find;
 use crate::transfer::retry::retry;
@@ -168,7 +167,7 @@ impl<'a> Graph<'a> {
     }
 
     async fn copy_child(&self, child: Descriptor, depth: usize) -> Result<()> {
-        if is_manifest(&child.media_type) {
+        if is_read(&child.media_type) {
             return self.copy_once(child.digest, None, depth).await;
         }
         // Indexes with blobs among their manifests are about: BuildKit writes caches so.
@@ -264,10 +263,6 @@ impl<'a> Graph<'a> {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while the lock was held can only have come from an allocation; what it guards is whole.
     mutex.lock().unwrap_or_else(|poison| poison.into_inner())
-}
-
-fn is_manifest(media_type: &str) -> bool {
-    is_index(media_type) || matches!(media_type, media_type::IMAGE | media_type::DOCKER_IMAGE)
 }
 
 /// Manifests that may lie above one another: images, indexes of them, and referrers of those.
