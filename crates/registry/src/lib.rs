@@ -28,6 +28,8 @@ mod digest;
 mod error;
 mod ext;
 mod filter;
+#[doc(hidden)]
+pub mod forward;
 mod immutable;
 mod layout;
 mod list;
