@@ -105,7 +105,9 @@ impl<'a> Graph<'a> {
             None => self.find_at_target(&digest).await?,
             there => there,
         };
-        let is_there = there.is_some() && !self.options.deep;
+        let is_stored = there.is_some();
+        // Whether all is there that it names.
+        let is_there = is_stored && !self.options.deep;
         match there {
             Some(there) if is_there && tags.is_empty() && !self.options.referrers => return Ok(there),
             _ => {}
@@ -126,7 +128,7 @@ impl<'a> Graph<'a> {
         if self.options.referrers {
             self.copy_referrers(&digest, depth).await?;
         }
-        if !is_there || !tags.is_empty() {
+        if !is_stored || !tags.is_empty() {
             self.put(&manifest, tags).await?;
         }
         Ok(manifest.descriptor().clone())
