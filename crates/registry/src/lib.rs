@@ -28,6 +28,8 @@ mod digest;
 mod error;
 mod ext;
 mod filter;
+#[cfg(feature = "conformance")]
+pub mod fixture;
 #[doc(hidden)]
 pub mod forward;
 mod immutable;
