@@ -295,6 +295,8 @@ mod tests {
     #[test]
     fn malformed_manifests_are_refused_with_the_reason() {
         let blob = serde_json::to_value(Descriptor::of("a/b", b"")).unwrap();
+        let mut negative = blob.clone();
+        negative["size"] = json!(-1);
         let mut bad = blob.clone();
         bad["digest"] = json!("sha256:bad");
         let mut long = blob.clone();
@@ -313,6 +315,7 @@ mod tests {
             (media_type::IMAGE, json!({"schemaVersion": 2, "config": blob, "manifests": []}), "no manifests"),
             (media_type::IMAGE, json!({"schemaVersion": 2, "config": blob, "mediaType": "x/y"}), "mediaType is"),
             (media_type::IMAGE, json!({"schemaVersion": 2, "config": blob, "layers": [bad]}), "has 3 digits"),
+            (media_type::IMAGE, json!({"schemaVersion": 2, "config": negative}), "invalid value: integer `-1`"),
             (media_type::IMAGE, json!({"schemaVersion": 2, "config": blob, "layers": [blob, long]}), "layers[1]"),
             (media_type::INDEX, json!({"schemaVersion": 2}), "has manifests"),
             (
