@@ -50,17 +50,17 @@ async fn a_push_sends_what_is_missing_and_a_second_one_nothing() {
     let pushed = push(&place(&registry), &built, &tagged(&["v1", "v2"])).await.unwrap();
     assert_eq!((pushed.blobs_sent, pushed.blobs_there, pushed.manifest_sent), (3, 0, true));
     let mut calls = registry.take();
-    assert_eq!(calls.pop().unwrap(), "put manifest");
+    assert_eq!(calls.pop().unwrap(), "put_manifest");
     calls.sort();
-    assert_eq!(calls.iter().filter(|call| *call == "head manifest").count(), 2);
-    assert_eq!(calls.iter().filter(|call| *call == "head blob").count(), 3);
-    assert_eq!(calls.iter().filter(|call| *call == "put blob").count(), 3);
+    assert_eq!(calls.iter().filter(|call| *call == "head_manifest").count(), 2);
+    assert_eq!(calls.iter().filter(|call| *call == "head_blob").count(), 3);
+    assert_eq!(calls.iter().filter(|call| *call == "put_blob").count(), 3);
 
     let built = build(tree.path(), &BuildOptions::default());
     let again = push(&place(&registry), &built, &tagged(&["v1", "v2"])).await.unwrap();
     assert_eq!((again.blobs_sent, again.bytes_sent, again.manifest_sent), (0, 0, false));
     assert_eq!(again.manifest, pushed.manifest);
-    assert_eq!(registry.take(), ["head manifest", "head manifest"]);
+    assert_eq!(registry.take(), ["head_manifest", "head_manifest"]);
 
     let third = push(&place(&registry), &built, &tagged(&["v3"])).await.unwrap();
     assert_eq!((third.blobs_sent, third.blobs_there, third.manifest_sent), (0, 3, true));
@@ -105,7 +105,7 @@ async fn pushed(tree: &std::path::Path, registry: Counting) -> (Counting, Archiv
     let manifest = ArchiveManifest::parse(&manifest).unwrap();
     registry.take();
     let archive = Archive::open(Arc::new(registry.clone()), &repo(), &manifest, Limits::default()).await.unwrap();
-    assert_eq!(registry.take(), ["get blob"], "opening takes the index and nothing else");
+    assert_eq!(registry.take(), ["get_blob"], "opening takes the index and nothing else");
     (registry, archive)
 }
 
@@ -127,7 +127,7 @@ async fn a_read_is_one_request_for_just_its_bytes() {
     let start = entry.data_offset + (2 << 20);
     let part = archive.read_range("large/noise", 2_100_000..2_200_000).await.unwrap();
     assert!(part.bytes(1 << 30).await.unwrap() == noise(3_300_001, 1)[2_100_000..2_200_000]);
-    assert_eq!(registry.take(), [format!("get blob bytes={start}-{}", start + (1 << 20) - 1)]);
+    assert_eq!(registry.take(), [format!("get_blob bytes={start}-{}", start + (1 << 20) - 1)]);
 }
 
 #[tokio::test]

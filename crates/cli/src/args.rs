@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use clap::Parser;
@@ -110,6 +111,8 @@ pub(crate) enum Command {
     Logout(Logout),
     /// Run a registry, over a directory or in memory.
     Serve(Serve),
+    /// Remove what is not needed any more from a directory of OCI layouts, also while it is served.
+    Gc(Gc),
     /// Print the version.
     Version,
     /// Print completions for a shell.
@@ -397,6 +400,21 @@ pub(crate) struct Serve {
     pub(crate) allow_missing: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    /// The directory: that of `skep serve`, or one OCI layout.
+    pub(crate) dir: PathBuf,
+    /// Remove nothing, only tell what would be.
+    #[arg(short = 'n', long, value_parser = switch(), env = "SKEP_DRY_RUN")]
+    pub(crate) dry_run: bool,
+    /// Leave what was used within this time: longer than any push takes, `1h 30m` for instance.
+    #[arg(long, value_name = "TIME", env = "SKEP_GRACE", default_value = "1h", value_parser = duration)]
+    pub(crate) grace: Duration,
+    /// Remove manifests without a tag, too, unless they lie in an index or refer to one that stays.
+    #[arg(long, value_parser = switch(), env = "SKEP_UNTAGGED")]
+    pub(crate) untagged: bool,
+}
+
 /// A switch is on when its variable is set to anything but nothing, `0`, `false`, `no` or `off`.
 fn switch() -> FalseyValueParser {
     FalseyValueParser::new()
@@ -417,6 +435,11 @@ fn platform(text: &str) -> Result<Platform, String> {
         }
         _ => Err("wanted OS/ARCH or OS/ARCH/VARIANT: linux/arm64".to_owned()),
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
+    duration.ok_or_else(|| "wanted a time with its units: 90s, 1h 30m, 0s".to_owned())
 }
 
 fn compression(text: &str) -> Result<Compression, String> {
@@ -441,6 +464,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_parse() {
+        for (text, seconds) in [("0s", 0), ("90s", 90), ("1h", 3600), ("1h 30m", 5400), ("48h", 48 * 3600)] {
+            assert_eq!(duration(text).unwrap(), Duration::from_secs(seconds), "{text}");
+        }
+        for text in ["", "1", "-1h", "1 month", "soon"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
     }
 
     #[test]

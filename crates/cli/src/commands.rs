@@ -4,6 +4,7 @@ mod blob;
 mod cat;
 mod copy;
 mod cp;
+mod gc;
 mod inspect;
 mod list;
 mod login;
@@ -82,6 +83,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Copy(args) => copy::copy(session, args).await,
         Command::Referrers(args) => referrers::referrers(session, args).await,
         Command::Rm(args) => rm::rm(session, args).await,
+        Command::Gc(args) => gc::gc(session, args).await,
         Command::Manifest(args) => manifest::manifest(session, args).await,
         Command::Blob(args) => blob::blob(session, args).await,
         Command::Login(args) => login::login(session, args).await,

@@ -26,7 +26,7 @@ use crate::exit::Outcome;
 use crate::output;
 
 /// A directory of layouts; or one layout that another tool made, as a repository with the name of its directory.
-fn layout_in(dir: &Path, options: LayoutOptions) -> Outcome<Layout> {
+pub(crate) fn layout_in(dir: &Path, options: LayoutOptions) -> Outcome<Layout> {
     if !dir.join("oci-layout").exists() {
         return Ok(Layout::tree(dir, options)?);
     }

@@ -526,6 +526,33 @@ fn a_file_says_what_is_served() {
 }
 
 #[test]
+fn what_is_deleted_is_collected_while_the_registry_runs() {
+    let desk = Desk::new();
+    let served = desk.serve("serve data --addr 127.0.0.1:0");
+    let host = served.addr.clone();
+    desk.ok(&format!("push site {host}/team/site:v1"));
+    fs::write(desk.path("site/new"), "new").unwrap();
+    desk.ok(&format!("push site {host}/team/site:v1"));
+    desk.ok(&format!("push site {host}/team/old:v1"));
+    let old = desk.ok(&format!("digest {host}/team/old:v1"));
+    desk.ok(&format!("rm {host}/team/old@{}", old.trim()));
+    let kept = desk.run("gc data");
+    let nothing = "removed 0 blobs, 0 untagged manifests, 0 unfinished uploads: 0 B\n";
+    assert_eq!(kept, Came { exit: 0, out: String::new(), err: nothing.to_owned() }, "all of it is young");
+    let dry = desk.run("gc data --grace 0s --untagged --dry-run");
+    assert_eq!((dry.exit, dry.out.lines().filter(|line| line.starts_with("team/old@sha256:")).count()), (0, 3));
+    let gone = desk.run("gc data --grace 0s --untagged");
+    assert_eq!(gone.out, dry.out);
+    assert_eq!(gone.err.replace("removed", "would remove"), dry.err);
+    assert!(gone.err.contains("blobs, 1 untagged manifest, 0 unfinished uploads"), "{}", gone.err);
+    assert_eq!(desk.ok(&format!("cat {host}/team/site:v1 new")), "new");
+    let again: serde_json::Value = serde_json::from_str(&desk.ok("--json gc data --grace 0s")).unwrap();
+    assert_eq!((&again["blobs"], &again["removed"]), (&0.into(), &serde_json::json!([])));
+    assert_eq!(desk.run("gc nowhere").exit, 4);
+    assert_eq!(desk.run("gc data --grace soon").exit, 2);
+}
+
+#[test]
 fn switches_have_variables() {
     let desk = Desk::new();
     for (value, json) in [("1", true), ("true", true), ("0", false), ("", false)] {

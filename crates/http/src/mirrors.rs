@@ -4,23 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use skep_registry::Blob;
-use skep_registry::Body;
 use skep_registry::ByteRange;
 use skep_registry::Descriptor;
 use skep_registry::Digest;
-use skep_registry::Listing;
 use skep_registry::Manifest;
 use skep_registry::ManifestRef;
-use skep_registry::Mount;
-use skep_registry::Page;
-use skep_registry::PutManifest;
-use skep_registry::ReferrerQuery;
 use skep_registry::Registry;
 use skep_registry::RepoName;
 use skep_registry::Result;
-use skep_registry::Tag;
-use skep_registry::Upload;
-use skep_registry::UploadOptions;
 use url::Url;
 
 use crate::client::Client;
@@ -96,44 +87,6 @@ impl Registry for Mirrors {
         self.read(|registry| async move { registry.head_manifest(repo, reference).await }).await
     }
 
-    async fn put_blob(&self, repo: &RepoName, descriptor: &Descriptor, body: Body) -> Result<()> {
-        self.origin.put_blob(repo, descriptor, body).await
-    }
-
-    async fn upload_blob(&self, repo: &RepoName, options: UploadOptions) -> Result<Box<dyn Upload>> {
-        self.origin.upload_blob(repo, options).await
-    }
-
-    async fn mount_blob(&self, repo: &RepoName, digest: &Digest, from: Option<&RepoName>) -> Result<Mount> {
-        self.origin.mount_blob(repo, digest, from).await
-    }
-
-    async fn put_manifest(&self, repo: &RepoName, manifest: &Manifest, options: PutManifest) -> Result<()> {
-        self.origin.put_manifest(repo, manifest, options).await
-    }
-
-    async fn delete_blob(&self, repo: &RepoName, digest: &Digest) -> Result<()> {
-        self.origin.delete_blob(repo, digest).await
-    }
-
-    async fn delete_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<()> {
-        self.origin.delete_manifest(repo, reference).await
-    }
-
-    async fn list_tags(&self, repo: &RepoName, page: &Page) -> Result<Listing<Tag>> {
-        self.origin.list_tags(repo, page).await
-    }
-
-    async fn list_referrers(
-        &self,
-        repo: &RepoName,
-        subject: &Digest,
-        query: &ReferrerQuery,
-    ) -> Result<Listing<Descriptor>> {
-        self.origin.list_referrers(repo, subject, query).await
-    }
-
-    async fn list_repos(&self, page: &Page) -> Result<Listing<RepoName>> {
-        self.origin.list_repos(page).await
-    }
+    skep_registry::forward_registry!(self => self.origin; put_blob, upload_blob, mount_blob, put_manifest,
+        delete_blob, delete_manifest, list_tags, list_referrers, list_repos);
 }

@@ -1,11 +1,7 @@
 //! A registry in which nothing that was stored changes or goes away.
 
 use async_trait::async_trait;
-use url::Url;
 
-use crate::body::Body;
-use crate::body::ByteRange;
-use crate::descriptor::Descriptor;
 use crate::digest::Digest;
 use crate::error::Code;
 use crate::error::Error;
@@ -14,15 +10,8 @@ use crate::manifest::Manifest;
 use crate::name::ManifestRef;
 use crate::name::RepoName;
 use crate::name::Tag;
-use crate::page::Listing;
-use crate::page::Page;
-use crate::registry::Blob;
-use crate::registry::Mount;
 use crate::registry::PutManifest;
-use crate::registry::ReferrerQuery;
 use crate::registry::Registry;
-use crate::registry::Upload;
-use crate::registry::UploadOptions;
 
 /// A registry to which content and tags can be added, and in which none can be deleted and no tag moved.
 ///
@@ -81,54 +70,8 @@ impl<R: Registry> Registry for Immutable<R> {
         Err(cannot_delete(repo, &reference.to_string()))
     }
 
-    async fn get_blob(&self, repo: &RepoName, digest: &Digest, range: Option<ByteRange>) -> Result<Blob> {
-        self.0.get_blob(repo, digest, range).await
-    }
-
-    async fn head_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Descriptor> {
-        self.0.head_blob(repo, digest).await
-    }
-
-    async fn locate_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Option<Url>> {
-        self.0.locate_blob(repo, digest).await
-    }
-
-    async fn get_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Manifest> {
-        self.0.get_manifest(repo, reference).await
-    }
-
-    async fn head_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Descriptor> {
-        self.0.head_manifest(repo, reference).await
-    }
-
-    async fn put_blob(&self, repo: &RepoName, descriptor: &Descriptor, body: Body) -> Result<()> {
-        self.0.put_blob(repo, descriptor, body).await
-    }
-
-    async fn upload_blob(&self, repo: &RepoName, options: UploadOptions) -> Result<Box<dyn Upload>> {
-        self.0.upload_blob(repo, options).await
-    }
-
-    async fn mount_blob(&self, repo: &RepoName, digest: &Digest, from: Option<&RepoName>) -> Result<Mount> {
-        self.0.mount_blob(repo, digest, from).await
-    }
-
-    async fn list_tags(&self, repo: &RepoName, page: &Page) -> Result<Listing<Tag>> {
-        self.0.list_tags(repo, page).await
-    }
-
-    async fn list_referrers(
-        &self,
-        repo: &RepoName,
-        subject: &Digest,
-        query: &ReferrerQuery,
-    ) -> Result<Listing<Descriptor>> {
-        self.0.list_referrers(repo, subject, query).await
-    }
-
-    async fn list_repos(&self, page: &Page) -> Result<Listing<RepoName>> {
-        self.0.list_repos(page).await
-    }
+    crate::forward_registry!(self => self.0; get_blob, head_blob, locate_blob, get_manifest, head_manifest,
+        put_blob, upload_blob, mount_blob, list_tags, list_referrers, list_repos);
 }
 
 fn cannot_move(repo: &RepoName, tags: &[Tag]) -> Error {

@@ -6,10 +6,12 @@
 
 mod blob;
 mod cache;
+mod collect;
 pub(crate) mod dir;
 mod index;
 mod manifest;
 pub(crate) mod stream;
+mod sweep;
 mod tree;
 mod upload;
 
@@ -24,12 +26,13 @@ use url::Url;
 use crate::body::Body;
 use crate::body::ByteRange;
 use crate::descriptor::Descriptor;
-use crate::descriptor::OCTET_STREAM;
 use crate::digest::Digest;
 use crate::error::Code;
 use crate::error::Error;
 use crate::error::Result;
 use crate::layout::cache::Cache;
+pub use crate::layout::collect::CollectOptions;
+pub use crate::layout::collect::Collected;
 use crate::layout::dir::Dir;
 use crate::layout::dir::OCI_LAYOUT;
 use crate::layout::stream::blocking;
@@ -136,12 +139,12 @@ impl Layout {
         Ok(Repo { name: name.clone(), dir: Dir::new(path), options: self.options, cache: self.cache.clone() })
     }
 
-    fn repos(&self) -> Result<Vec<RepoName>> {
+    fn repos(&self, wanted: impl Fn(&Dir) -> Result<bool>) -> Result<Vec<RepoName>> {
         match &self.shape {
             Shape::Single(path, only) => {
-                Ok(Dir::new(path.clone()).exists()?.then(|| only.clone()).into_iter().collect())
+                Ok(wanted(&Dir::new(path.clone()))?.then(|| only.clone()).into_iter().collect())
             }
-            Shape::Tree(root) => tree::repos(root),
+            Shape::Tree(root) => tree::repos(root, wanted),
         }
     }
 
@@ -175,11 +178,7 @@ impl Registry for Layout {
 
     async fn head_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Descriptor> {
         let digest = digest.clone();
-        self.with_repo(repo, move |repo| match repo.dir.blob_size(&digest)? {
-            Some(size) => Ok(Descriptor::new(OCTET_STREAM, digest, size)),
-            None => Err(repo.blob_unknown(&digest)),
-        })
-        .await
+        self.with_repo(repo, move |repo| repo.head_blob(&digest)).await
     }
 
     async fn locate_blob(&self, _repo: &RepoName, _digest: &Digest) -> Result<Option<Url>> {
@@ -221,7 +220,7 @@ impl Registry for Layout {
         self.with_repo(repo, move |repo| {
             let sources = match from {
                 Some(from) => vec![from],
-                None => layout.repos()?,
+                None => layout.repos(Dir::exists)?,
             };
             for source in sources {
                 if repo.dir.link_blob(&layout.repo(&source)?.dir, &digest)? {
@@ -271,7 +270,7 @@ impl Registry for Layout {
 
     async fn list_repos(&self, page: &Page) -> Result<Listing<RepoName>> {
         let layout = self.clone();
-        let repos = blocking(move || layout.repos()).await?;
+        let repos = blocking(move || layout.repos(Dir::exists)).await?;
         Ok(Listing::cut(repos, page, RepoName::clone))
     }
 }

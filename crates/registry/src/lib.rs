@@ -28,6 +28,10 @@ mod digest;
 mod error;
 mod ext;
 mod filter;
+#[cfg(feature = "conformance")]
+pub mod fixture;
+#[doc(hidden)]
+pub mod forward;
 mod immutable;
 mod layout;
 mod list;
@@ -77,6 +81,8 @@ pub use filter::read_only;
 pub use filter::select;
 pub use filter::traced;
 pub use immutable::Immutable;
+pub use layout::CollectOptions;
+pub use layout::Collected;
 pub use layout::Layout;
 pub use layout::LayoutOptions;
 pub use manifest::MAX_MANIFEST;

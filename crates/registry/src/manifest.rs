@@ -114,13 +114,16 @@ impl Manifest {
             return Err(Error::new(Code::SizeInvalid, message));
         }
         match self.media_type() {
-            media_type::IMAGE | media_type::INDEX | media_type::DOCKER_IMAGE | media_type::DOCKER_INDEX => {
-                self.content().map(Some)
-            }
+            known if is_read(known) => self.content().map(Some),
             "" => Err(Error::new(Code::ManifestInvalid, "a manifest has a media type")),
             _ => Ok(None),
         }
     }
+}
+
+/// Tells whether manifests of a type are read, or opaque.
+pub(crate) fn is_read(media_type: &str) -> bool {
+    matches!(media_type, media_type::IMAGE | media_type::INDEX | media_type::DOCKER_IMAGE | media_type::DOCKER_INDEX)
 }
 
 /// What is in a manifest of any kind: image, artifact or index.
@@ -292,6 +295,8 @@ mod tests {
     #[test]
     fn malformed_manifests_are_refused_with_the_reason() {
         let blob = serde_json::to_value(Descriptor::of("a/b", b"")).unwrap();
+        let mut negative = blob.clone();
+        negative["size"] = json!(-1);
         let mut bad = blob.clone();
         bad["digest"] = json!("sha256:bad");
         let mut long = blob.clone();
@@ -310,6 +315,7 @@ mod tests {
             (media_type::IMAGE, json!({"schemaVersion": 2, "config": blob, "manifests": []}), "no manifests"),
             (media_type::IMAGE, json!({"schemaVersion": 2, "config": blob, "mediaType": "x/y"}), "mediaType is"),
             (media_type::IMAGE, json!({"schemaVersion": 2, "config": blob, "layers": [bad]}), "has 3 digits"),
+            (media_type::IMAGE, json!({"schemaVersion": 2, "config": negative}), "invalid value: integer `-1`"),
             (media_type::IMAGE, json!({"schemaVersion": 2, "config": blob, "layers": [blob, long]}), "layers[1]"),
             (media_type::INDEX, json!({"schemaVersion": 2}), "has manifests"),
             (

@@ -6,11 +6,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use bytes::BytesMut;
 use futures_util::StreamExt;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::body::Body;
@@ -46,7 +48,8 @@ pub struct MemoryOptions {
 
 /// A registry in memory. Clones share their content.
 ///
-/// A repository comes to be with the first write to it and then stays, even empty.
+/// A repository comes to be with the first write to it and then stays, even empty. An upload to which nothing
+/// came for a day is given up when another one begins.
 #[derive(Clone, Default)]
 pub struct Memory {
     options: MemoryOptions,
@@ -70,6 +73,8 @@ struct Stored {
 struct Session {
     bytes: BytesMut,
     hasher: Hasher,
+    /// When it was begun or something came.
+    used: Instant,
 }
 
 impl Memory {
@@ -176,8 +181,12 @@ impl Registry for Memory {
             }
             None => {
                 let id = format!("{:016x}{:016x}", random()?, random()?);
-                let session = Session { bytes: BytesMut::new(), hasher: Hasher::new(options.algorithm) };
-                self.write(repo, |found| found.uploads.insert(id.clone(), session));
+                let used = Instant::now();
+                let session = Session { bytes: BytesMut::new(), hasher: Hasher::new(options.algorithm), used };
+                self.write(repo, |found| {
+                    found.uploads.retain(|_, session| session.used.elapsed() < SESSION_LIFE);
+                    found.uploads.insert(id.clone(), session)
+                });
                 (id, 0)
             }
         };
@@ -313,6 +322,7 @@ impl Upload for MemoryUpload {
             }
             session.hasher.update(&part);
             session.bytes.unsplit(part);
+            session.used = Instant::now();
             Ok(session.bytes.len() as u64)
         })?;
         Ok(())
@@ -350,3 +360,6 @@ fn upload_unknown(id: &str) -> Error {
 fn random() -> Result<u64> {
     getrandom::u64().map_err(|error| Error::new(Code::Unknown, "no random numbers").with_source(error))
 }
+
+/// After this time without a part an upload is over.
+const SESSION_LIFE: Duration = Duration::from_secs(24 * 60 * 60);

@@ -236,55 +236,10 @@ pub struct ReferrerQuery {
 
 macro_rules! forward_pointer {
     ($($pointer:ty),*) => {$(
-        #[async_trait]
         impl<R: Registry + ?Sized> Registry for $pointer {
-            async fn get_blob(&self, repo: &RepoName, digest: &Digest, range: Option<ByteRange>) -> Result<Blob> {
-                (**self).get_blob(repo, digest, range).await
-            }
-            async fn head_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Descriptor> {
-                (**self).head_blob(repo, digest).await
-            }
-            async fn locate_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Option<Url>> {
-                (**self).locate_blob(repo, digest).await
-            }
-            async fn get_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Manifest> {
-                (**self).get_manifest(repo, reference).await
-            }
-            async fn head_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Descriptor> {
-                (**self).head_manifest(repo, reference).await
-            }
-            async fn put_blob(&self, repo: &RepoName, descriptor: &Descriptor, body: Body) -> Result<()> {
-                (**self).put_blob(repo, descriptor, body).await
-            }
-            async fn upload_blob(&self, repo: &RepoName, options: UploadOptions) -> Result<Box<dyn Upload>> {
-                (**self).upload_blob(repo, options).await
-            }
-            async fn mount_blob(&self, repo: &RepoName, digest: &Digest, from: Option<&RepoName>) -> Result<Mount> {
-                (**self).mount_blob(repo, digest, from).await
-            }
-            async fn put_manifest(&self, repo: &RepoName, manifest: &Manifest, options: PutManifest) -> Result<()> {
-                (**self).put_manifest(repo, manifest, options).await
-            }
-            async fn delete_blob(&self, repo: &RepoName, digest: &Digest) -> Result<()> {
-                (**self).delete_blob(repo, digest).await
-            }
-            async fn delete_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<()> {
-                (**self).delete_manifest(repo, reference).await
-            }
-            async fn list_tags(&self, repo: &RepoName, page: &Page) -> Result<Listing<Tag>> {
-                (**self).list_tags(repo, page).await
-            }
-            async fn list_referrers(
-                &self,
-                repo: &RepoName,
-                subject: &Digest,
-                query: &ReferrerQuery,
-            ) -> Result<Listing<Descriptor>> {
-                (**self).list_referrers(repo, subject, query).await
-            }
-            async fn list_repos(&self, page: &Page) -> Result<Listing<RepoName>> {
-                (**self).list_repos(page).await
-            }
+            crate::forward_registry!(self => (**self); get_blob, head_blob, locate_blob, get_manifest, head_manifest,
+                put_blob, upload_blob, mount_blob, put_manifest, delete_blob, delete_manifest, list_tags,
+                list_referrers, list_repos);
         }
     )*};
 }

@@ -11,9 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use skep_registry::Access;
-use skep_registry::Blob;
 use skep_registry::Body;
-use skep_registry::ByteRange;
 use skep_registry::Call;
 use skep_registry::Code;
 use skep_registry::Descriptor;
@@ -33,13 +31,11 @@ use skep_registry::RegistryExt;
 use skep_registry::RepoName;
 use skep_registry::Result;
 use skep_registry::Tag;
-use skep_registry::Upload;
 use skep_registry::UploadOptions;
 use skep_registry::guarded;
 use skep_registry::read_only;
 use skep_registry::select;
 use skep_registry::traced;
-use url::Url;
 
 #[tokio::test]
 async fn read_only_reads_and_lists() {
@@ -313,45 +309,8 @@ impl Registry for Reluctant {
         self.0.upload_blob(repo, UploadOptions::default()).await.map(Mount::Upload)
     }
 
-    async fn get_blob(&self, _: &RepoName, _: &Digest, _: Option<ByteRange>) -> Result<Blob> {
-        Err(Code::Unsupported.into())
-    }
-    async fn head_blob(&self, _: &RepoName, _: &Digest) -> Result<Descriptor> {
-        Err(Code::Unsupported.into())
-    }
-    async fn locate_blob(&self, _: &RepoName, _: &Digest) -> Result<Option<Url>> {
-        Err(Code::Unsupported.into())
-    }
-    async fn get_manifest(&self, _: &RepoName, _: &ManifestRef) -> Result<Manifest> {
-        Err(Code::Unsupported.into())
-    }
-    async fn head_manifest(&self, _: &RepoName, _: &ManifestRef) -> Result<Descriptor> {
-        Err(Code::Unsupported.into())
-    }
-    async fn put_blob(&self, _: &RepoName, _: &Descriptor, _: Body) -> Result<()> {
-        Err(Code::Unsupported.into())
-    }
-    async fn upload_blob(&self, _: &RepoName, _: UploadOptions) -> Result<Box<dyn Upload>> {
-        Err(Code::Unsupported.into())
-    }
-    async fn put_manifest(&self, _: &RepoName, _: &Manifest, _: PutManifest) -> Result<()> {
-        Err(Code::Unsupported.into())
-    }
-    async fn delete_blob(&self, _: &RepoName, _: &Digest) -> Result<()> {
-        Err(Code::Unsupported.into())
-    }
-    async fn delete_manifest(&self, _: &RepoName, _: &ManifestRef) -> Result<()> {
-        Err(Code::Unsupported.into())
-    }
-    async fn list_tags(&self, _: &RepoName, _: &Page) -> Result<Listing<Tag>> {
-        Err(Code::Unsupported.into())
-    }
-    async fn list_referrers(&self, _: &RepoName, _: &Digest, _: &ReferrerQuery) -> Result<Listing<Descriptor>> {
-        Err(Code::Unsupported.into())
-    }
-    async fn list_repos(&self, _: &Page) -> Result<Listing<RepoName>> {
-        Err(Code::Unsupported.into())
-    }
+    skep_registry::forward_registry!(self => self.0; get_blob, head_blob, locate_blob, get_manifest, head_manifest,
+        put_blob, upload_blob, put_manifest, delete_blob, delete_manifest, list_tags, list_referrers, list_repos);
 }
 
 /// A registry in which each of the repositories has a blob `hello` and a manifest `v1`.

@@ -1,12 +1,13 @@
 //! Copies bring over whole graphs, each thing once, and ask no more than they must.
-
+#![cfg(feature = "conformance")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use serde_json::json;
 use skep_registry::Code;
 use skep_registry::Descriptor;
 use skep_registry::Layout;
@@ -20,6 +21,7 @@ use skep_registry::PutManifest;
 use skep_registry::Registry;
 use skep_registry::RegistryExt;
 use skep_registry::Tag;
+use skep_registry::fixture::Content;
 use skep_registry::media_type;
 use skep_registry::transfer::BlobCopy;
 use skep_registry::transfer::CopyOptions;
@@ -33,7 +35,6 @@ use crate::support::Faults;
 use crate::support::Faulty;
 use crate::support::MIB;
 use crate::support::Mounting;
-use crate::support::noise;
 use crate::support::repo;
 
 #[tokio::test]
@@ -237,21 +238,22 @@ async fn a_target_that_has_none_of_many_small_blobs_is_not_asked_for_each() {
 
 #[tokio::test]
 async fn many_small_blobs_cross_from_memory_to_a_layout() {
-    let memory = Memory::default();
-    let place = Place::new(Arc::new(memory.clone()), repo("a/b"));
-    let mut layers = Vec::new();
-    for at in 0..200u32 {
-        layers.push(memory.write_blob(&place.repo, Bytes::from(vec![at as u8; 100 + at as usize])).await.unwrap());
-    }
-    let config = memory.write_blob(&place.repo, "{}".into()).await.unwrap();
-    let manifest = image(config, layers, None);
-    put(&memory, &manifest, "v1").await;
+    let layers: Vec<_> = (0..200).map(|at| format!("layer {at}")).collect();
+    let blobs: BTreeMap<_, _> = layers.iter().map(String::as_str).zip(100..).chain([("config", 2)]).collect();
+    let content = Content::from_json(json!({ "a/b": {
+        "blobs": blobs,
+        "manifests": { "image": { "config": "config", "layers": layers } },
+        "tags": { "v1": "image" },
+    } }));
+    let content = content.unwrap().build().unwrap();
+    let place = Place::new(Arc::new(Memory::default()), repo("a/b"));
+    content.push(&*place.registry).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let layout = Layout::tree(dir.path(), LayoutOptions::default()).unwrap();
-    let target = Place::new(Arc::new(layout), repo("c/d"));
+    let target = Place::new(Arc::new(layout), repo("a/b"));
     let done = copy(&place, &tag("v1").into(), &target, &tagged(&["v1"])).await.unwrap();
     assert_eq!((done.blobs, done.manifests), (201, 1));
-    assert_eq!(target.registry.get_manifest(&target.repo, &tag("v1").into()).await.unwrap(), manifest);
+    assert_eq!(content.differences(&*target.registry).await, [""; 0]);
 }
 
 /// An index of two images with a config and a layer in common, in `a/b:v1`.
@@ -269,25 +271,24 @@ impl Source {
     }
 
     async fn with(faults: Faults) -> Self {
+        let child = |name: &str| json!({ "name": name, "platform": { "os": "linux", "architecture": name } });
+        let content = Content::from_json(json!({ "a/b": {
+            "blobs": { "config": "{}", "shared": 100, "first": 6 * MIB, "second": 3 * MIB },
+            "manifests": {
+                "amd64": { "config": "config", "layers": ["shared", "first"] },
+                "arm64": { "config": "config", "layers": ["shared", "second"] },
+                "index": { "manifests": [child("amd64"), child("arm64")] },
+            },
+            "tags": { "v1": "index" },
+        } }));
+        let content = content.unwrap().build().unwrap();
         let memory = Memory::default();
-        let name = repo("a/b");
-        let mut blobs = vec![memory.write_blob(&name, "{}".into()).await.unwrap()];
-        for size in [100, 6 * MIB, 3 * MIB] {
-            blobs.push(memory.write_blob(&name, noise(size)).await.unwrap());
-        }
-        let mut images = Vec::new();
-        let mut children = Vec::new();
-        for (layer, architecture) in [(2, "amd64"), (3, "arm64")] {
-            let image = image(blobs[0].clone(), vec![blobs[1].clone(), blobs[layer].clone()], None);
-            memory.put_manifest(&name, &image, PutManifest::default()).await.unwrap();
-            children.push(Descriptor { platform: Some(platform(architecture)), ..image.descriptor().clone() });
-            images.push(image);
-        }
-        let content = ManifestContent { schema_version: 2, manifests: Some(children), ..ManifestContent::default() };
-        let index = Manifest::new(media_type::INDEX, serde_json::to_vec(&content).unwrap());
-        put(&memory, &index, "v1").await;
+        content.push(&memory).await.unwrap();
+        let blobs = ["config", "shared", "first", "second"].map(|name| content.blob("a/b", name).clone()).into();
+        let images = ["amd64", "arm64"].map(|name| content.manifest("a/b", name).clone()).into();
+        let index = content.manifest("a/b", "index").clone();
         let registry = Faulty::new(memory, faults);
-        let place = Place::new(registry.clone(), name);
+        let place = Place::new(registry.clone(), repo("a/b"));
         Self { registry, place, index, images, blobs }
     }
 
@@ -310,11 +311,6 @@ fn image(config: Descriptor, layers: Vec<Descriptor>, subject: Option<Descriptor
         ..ManifestContent::default()
     };
     Manifest::new(media_type::IMAGE, serde_json::to_vec(&content).unwrap())
-}
-
-async fn put(memory: &Memory, manifest: &Manifest, name: &str) {
-    let options = PutManifest { tags: vec![tag(name)], ..PutManifest::default() };
-    memory.put_manifest(&repo("a/b"), manifest, options).await.unwrap();
 }
 
 fn target(faults: Faults) -> (Arc<Faulty>, Place) {

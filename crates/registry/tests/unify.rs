@@ -11,11 +11,11 @@ use bytes::Bytes;
 use double::Double;
 use double::noise;
 use double::push;
-use double::push_about;
 use double::repo;
 use double::tag;
 use futures_util::TryStreamExt;
 use futures_util::stream;
+use serde_json::json;
 use skep_registry::Body;
 use skep_registry::ByteRange;
 use skep_registry::Code;
@@ -24,8 +24,6 @@ use skep_registry::Digest;
 use skep_registry::Error;
 use skep_registry::Layout;
 use skep_registry::LayoutOptions;
-use skep_registry::Manifest;
-use skep_registry::ManifestContent;
 use skep_registry::ManifestRef;
 use skep_registry::Memory;
 use skep_registry::Mount;
@@ -43,7 +41,7 @@ use skep_registry::UnifyOptions;
 use skep_registry::Upload;
 use skep_registry::UploadOptions;
 use skep_registry::WritePolicy;
-use skep_registry::media_type;
+use skep_registry::fixture::Content;
 
 mod over_memories {
     skep_registry::conformance_tests!((super::memories(super::UnifyOptions::default()), ()));
@@ -401,32 +399,39 @@ async fn lists_are_merged_page_by_page() {
 #[tokio::test]
 async fn repair_copies_what_is_missing() {
     let (one, two, both) = pair(UnifyOptions { write: WritePolicy::Primary, ..Default::default() });
-    let child = push(&both, "layer", &[]).await;
-    let content =
-        ManifestContent { schema_version: 2, manifests: Some(vec![child.descriptor().clone()]), ..Default::default() };
-    let index = Manifest::new(media_type::INDEX, content.to_bytes());
-    let options = PutManifest { tags: vec![tag("v1")], if_absent: false };
-    both.put_manifest(&repo(), &index, options).await.unwrap();
-    let about_child = push_about(&both, "a signature", &[], Some(&child)).await;
-    let about_that = push_about(&both, "of a signature", &[], Some(&about_child)).await;
-    let lost = Digest::sha256(b"layer");
+    let image = |layer: &str, subject: Option<&str>| json!({ "config": "{}", "layers": [layer], "subject": subject });
+    let content = Content::from_json(json!({ "a/b": {
+        "blobs": { "{}": "{}", "layer": "layer", "signature": "signature", "about it": "about it" },
+        "manifests": {
+            "child": image("layer", None),
+            "index": { "manifests": ["child"] },
+            "of the child": image("signature", Some("child")),
+            "of that": image("about it", Some("of the child")),
+        },
+        "tags": { "v1": "index" },
+    } }));
+    let content = content.unwrap().build().unwrap();
+    content.push(&both).await.unwrap();
+    let lost = content.blob("a/b", "layer").digest.clone();
     one.memory.delete_blob(&repo(), &lost).await.unwrap();
     two.memory.write_blob(&repo(), "layer".into()).await.unwrap();
 
     let repaired = both.repair(&repo(), &tag("v1"), RepairOptions::default()).await.unwrap();
     // "layer" to the one, "{}" to the other; image, index and the tag to the other.
     assert_eq!(repaired, Repaired { blobs: 2, bytes: 7, manifests: 2, tags: 1 });
-    for member in [&one, &two] {
-        assert_eq!(member.memory.get_manifest(&repo(), &tag("v1").into()).await.unwrap(), index);
-        assert_eq!(member.memory.read_blob(&repo(), &lost, 10).await.unwrap(), "layer");
+    assert_eq!(content.differences(&one.memory).await, [""; 0]);
+    for name in ["child", "index"] {
+        let manifest = content.manifest("a/b", name);
+        assert_eq!(two.memory.get_manifest(&repo(), &manifest.digest().clone().into()).await.unwrap(), *manifest);
     }
+    assert_eq!(two.memory.read_blob(&repo(), &lost, 10).await.unwrap(), "layer");
     let again = both.repair(&repo(), &tag("v1"), RepairOptions::default()).await.unwrap();
     assert_eq!(again, Repaired::default());
 
     let with_referrers = RepairOptions { referrers: true, ..Default::default() };
     let repaired = both.repair(&repo(), &tag("v1"), with_referrers).await.unwrap();
     assert_eq!((repaired.manifests, repaired.blobs), (2, 2));
-    assert_eq!(two.memory.get_manifest(&repo(), &about_that.digest().clone().into()).await.unwrap(), about_that);
+    assert_eq!(content.differences(&two.memory).await, [""; 0]);
 }
 
 #[tokio::test]

@@ -21,25 +21,12 @@ use skep_archive::BuildOptions;
 use skep_archive::Built;
 use skep_archive::Limits;
 use skep_registry::Blob;
-use skep_registry::Body;
 use skep_registry::ByteRange;
-use skep_registry::Descriptor;
 use skep_registry::Digest;
-use skep_registry::Listing;
-use skep_registry::Manifest;
-use skep_registry::ManifestRef;
 use skep_registry::Memory;
-use skep_registry::Mount;
-use skep_registry::Page;
-use skep_registry::PutManifest;
-use skep_registry::ReferrerQuery;
 use skep_registry::Registry;
 use skep_registry::RepoName;
 use skep_registry::Result;
-use skep_registry::Tag;
-use skep_registry::Upload;
-use skep_registry::UploadOptions;
-use url::Url;
 
 /// Bytes that do not compress.
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
@@ -182,67 +169,22 @@ impl Counting {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
-    fn note(&self, call: impl Into<String>) {
-        self.calls.lock().unwrap().push(call.into());
+    async fn note(&self, call: &str) -> Result<()> {
+        self.calls.lock().unwrap().push(call.to_owned());
+        Ok(())
     }
 }
 
 #[async_trait]
 impl Registry for Counting {
     async fn get_blob(&self, repo: &RepoName, digest: &Digest, range: Option<ByteRange>) -> Result<Blob> {
-        self.note(range.map_or("get blob".to_owned(), |range| format!("get blob {range}")));
+        let call = range.map_or("get_blob".to_owned(), |range| format!("get_blob {range}"));
+        self.calls.lock().unwrap().push(call);
         self.inner.get_blob(repo, digest, range.filter(|_| !self.ignores_ranges)).await
     }
-    async fn head_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Descriptor> {
-        self.note("head blob");
-        self.inner.head_blob(repo, digest).await
-    }
-    async fn locate_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Option<Url>> {
-        self.note("locate blob");
-        self.inner.locate_blob(repo, digest).await
-    }
-    async fn get_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Manifest> {
-        self.note("get manifest");
-        self.inner.get_manifest(repo, reference).await
-    }
-    async fn head_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Descriptor> {
-        self.note("head manifest");
-        self.inner.head_manifest(repo, reference).await
-    }
-    async fn put_blob(&self, repo: &RepoName, descriptor: &Descriptor, body: Body) -> Result<()> {
-        self.note("put blob");
-        self.inner.put_blob(repo, descriptor, body).await
-    }
-    async fn upload_blob(&self, repo: &RepoName, options: UploadOptions) -> Result<Box<dyn Upload>> {
-        self.note("upload blob");
-        self.inner.upload_blob(repo, options).await
-    }
-    async fn mount_blob(&self, repo: &RepoName, digest: &Digest, from: Option<&RepoName>) -> Result<Mount> {
-        self.note("mount blob");
-        self.inner.mount_blob(repo, digest, from).await
-    }
-    async fn put_manifest(&self, repo: &RepoName, manifest: &Manifest, options: PutManifest) -> Result<()> {
-        self.note("put manifest");
-        self.inner.put_manifest(repo, manifest, options).await
-    }
-    async fn delete_blob(&self, repo: &RepoName, digest: &Digest) -> Result<()> {
-        self.inner.delete_blob(repo, digest).await
-    }
-    async fn delete_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<()> {
-        self.inner.delete_manifest(repo, reference).await
-    }
-    async fn list_tags(&self, repo: &RepoName, page: &Page) -> Result<Listing<Tag>> {
-        self.inner.list_tags(repo, page).await
-    }
-    async fn list_referrers(
-        &self,
-        repo: &RepoName,
-        subject: &Digest,
-        query: &ReferrerQuery,
-    ) -> Result<Listing<Descriptor>> {
-        self.inner.list_referrers(repo, subject, query).await
-    }
-    async fn list_repos(&self, page: &Page) -> Result<Listing<RepoName>> {
-        self.inner.list_repos(page).await
-    }
+
+    skep_registry::forward_registry!(self => self.inner, after note; head_blob, locate_blob, get_manifest,
+        head_manifest, put_blob, upload_blob, mount_blob, put_manifest);
+    skep_registry::forward_registry!(self => self.inner; delete_blob, delete_manifest, list_tags, list_referrers,
+        list_repos);
 }

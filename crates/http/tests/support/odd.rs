@@ -8,18 +8,10 @@ use skep_registry::Code;
 use skep_registry::Descriptor;
 use skep_registry::Digest;
 use skep_registry::Error;
-use skep_registry::Listing;
-use skep_registry::Manifest;
-use skep_registry::ManifestRef;
 use skep_registry::Memory;
-use skep_registry::Mount;
-use skep_registry::Page;
-use skep_registry::PutManifest;
-use skep_registry::ReferrerQuery;
 use skep_registry::Registry;
 use skep_registry::RepoName;
 use skep_registry::Result;
-use skep_registry::Tag;
 use skep_registry::Upload;
 use skep_registry::UploadOptions;
 use url::Url;
@@ -38,7 +30,7 @@ pub(crate) struct Odd {
 }
 
 impl Odd {
-    fn check(&self) -> Result<()> {
+    async fn check(&self, _call: &str) -> Result<()> {
         self.refuses.clone().map_or(Ok(()), |code| Err(Error::new(code, "as configured")))
     }
 }
@@ -48,54 +40,17 @@ impl Registry for Odd {
     async fn get_blob(&self, repo: &RepoName, digest: &Digest, range: Option<ByteRange>) -> Result<Blob> {
         self.inner.get_blob(repo, digest, range.filter(|_| !self.ignores_ranges)).await
     }
-    async fn head_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Descriptor> {
-        self.inner.head_blob(repo, digest).await
-    }
     async fn locate_blob(&self, _: &RepoName, _: &Digest) -> Result<Option<Url>> {
         Ok(self.elsewhere.clone())
-    }
-    async fn get_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Manifest> {
-        self.inner.get_manifest(repo, reference).await
-    }
-    async fn head_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Descriptor> {
-        self.inner.head_manifest(repo, reference).await
-    }
-    async fn put_blob(&self, repo: &RepoName, descriptor: &Descriptor, body: Body) -> Result<()> {
-        self.inner.put_blob(repo, descriptor, body).await
     }
     async fn upload_blob(&self, repo: &RepoName, options: UploadOptions) -> Result<Box<dyn Upload>> {
         let inner = self.inner.upload_blob(repo, options).await?;
         Ok(Box::new(OddUpload { inner, min_chunk: self.min_chunk }))
     }
-    async fn mount_blob(&self, repo: &RepoName, digest: &Digest, from: Option<&RepoName>) -> Result<Mount> {
-        self.check()?;
-        self.inner.mount_blob(repo, digest, from).await
-    }
-    async fn put_manifest(&self, repo: &RepoName, manifest: &Manifest, options: PutManifest) -> Result<()> {
-        self.inner.put_manifest(repo, manifest, options).await
-    }
-    async fn delete_blob(&self, repo: &RepoName, digest: &Digest) -> Result<()> {
-        self.check()?;
-        self.inner.delete_blob(repo, digest).await
-    }
-    async fn delete_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<()> {
-        self.check()?;
-        self.inner.delete_manifest(repo, reference).await
-    }
-    async fn list_tags(&self, repo: &RepoName, page: &Page) -> Result<Listing<Tag>> {
-        self.inner.list_tags(repo, page).await
-    }
-    async fn list_referrers(
-        &self,
-        repo: &RepoName,
-        subject: &Digest,
-        query: &ReferrerQuery,
-    ) -> Result<Listing<Descriptor>> {
-        self.inner.list_referrers(repo, subject, query).await
-    }
-    async fn list_repos(&self, page: &Page) -> Result<Listing<RepoName>> {
-        self.inner.list_repos(page).await
-    }
+
+    skep_registry::forward_registry!(self => self.inner, after check; mount_blob, delete_blob, delete_manifest);
+    skep_registry::forward_registry!(self => self.inner; head_blob, get_manifest, head_manifest, put_blob,
+        put_manifest, list_tags, list_referrers, list_repos);
 }
 
 #[derive(Debug)]

@@ -42,7 +42,7 @@ impl Repo {
         let (digest, size) = (descriptor.digest.clone(), descriptor.size);
         let repo = self.clone();
         let temp = blocking(move || {
-            if repo.dir.blob_size(&digest)? == Some(size) {
+            if repo.dir.want_blob(&digest)?.is_some_and(|there| there.size == size && there.touched) {
                 return Ok(None);
             }
             repo.cache.sweep(&repo.dir);
@@ -65,6 +65,11 @@ impl Repo {
         temp.keep(&self.dir.blob_path(digest))
     }
 
+    pub(super) fn head_blob(&self, digest: &Digest) -> Result<Descriptor> {
+        let there = self.dir.want_blob(digest)?.ok_or_else(|| self.blob_unknown(digest))?;
+        Ok(Descriptor::new(OCTET_STREAM, digest.clone(), there.size))
+    }
+
     /// Removes a blob, unless it is one of the manifests.
     pub(super) fn delete_blob(&self, digest: &Digest) -> Result<()> {
         if !self.dir.exists()? {
@@ -79,7 +84,7 @@ impl Repo {
         if self.dir.remove_blob(digest)? { Ok(()) } else { Err(self.blob_unknown(digest)) }
     }
 
-    pub(super) fn blob_unknown(&self, digest: &Digest) -> Error {
+    fn blob_unknown(&self, digest: &Digest) -> Error {
         Error::new(Code::BlobUnknown, format!("{digest} in {}", self.name))
     }
 }

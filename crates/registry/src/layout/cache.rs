@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::layout::dir::Dir;
 use crate::layout::index::Index;
+use crate::layout::sweep::Abandoned;
 use crate::manifest::Manifest;
 use crate::manifest::ManifestContent;
 
@@ -113,7 +114,7 @@ impl Cache {
         }
         swept.insert(path, Instant::now(), 0);
         drop(swept);
-        dir.sweep(SystemTime::now());
+        Abandoned::usually(SystemTime::now()).sweep(dir, false);
     }
 }
 
@@ -125,7 +126,7 @@ pub(super) fn read_manifest(dir: &Dir, media_type: &str, digest: &Digest) -> Res
     manifest.map(Some).map_err(|error| error.context(file.path.display()))
 }
 
-fn read_at_most(file: &File, limit: u64, path: &Path) -> Result<Vec<u8>> {
+pub(super) fn read_at_most(file: &File, limit: u64, path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = file.take(limit + 1).read_to_end(&mut bytes);
     read.map_err(|error| Error::io(format_args!("read {}", path.display()), error))?;

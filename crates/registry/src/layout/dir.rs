@@ -3,15 +3,16 @@
 use std::fs;
 use std::fs::File;
 use std::fs::OpenOptions;
+use std::fs::TryLockError;
 use std::io;
 use std::io::ErrorKind;
 use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 use std::time::SystemTime;
 
+use crate::digest::Algorithm;
 use crate::digest::Digest;
 use crate::error::Code;
 use crate::error::Error;
@@ -53,6 +54,11 @@ impl Dir {
     /// Where unfinished files are.
     pub(super) fn uploads_path(&self) -> PathBuf {
         self.own_path().join("uploads")
+    }
+
+    /// Tells whether there is a layout, or what is ours of one that never came to be.
+    pub(super) fn is_begun(&self) -> Result<bool> {
+        Ok(self.exists()? || self.own_path().is_dir())
     }
 
     /// What is ours. A dot begins no part of a repository's name.
@@ -100,24 +106,73 @@ impl Dir {
         }
     }
 
+    /// A blob that somebody is about to rely on, if it is there.
+    pub(super) fn want_blob(&self, digest: &Digest) -> Result<Option<Wanted>> {
+        let Some((blob, size)) = self.open_blob(digest)? else { return Ok(None) };
+        // A collection looks at the time and removes under the exclusive lock. So either it sees this time, or
+        // the file is seen to be gone here.
+        let touched = blob.file.lock_shared().and_then(|()| blob.file.set_modified(SystemTime::now()));
+        if touched.is_ok() && !is_at(&blob.file, &blob.path) {
+            return Ok(None);
+        }
+        Ok(Some(Wanted { blob, size, touched: touched.is_ok() }))
+    }
+
+    /// Takes a blob whose last use is before some time, to be removed; none while anybody wants it.
+    pub(super) fn condemn_blob(&self, digest: &Digest, before: SystemTime) -> Result<Option<Condemned>> {
+        let Some((blob, size)) = self.open_blob(digest)? else { return Ok(None) };
+        match blob.file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            locked => locked.map_err(|error| Error::io(format_args!("lock {}", blob.path.display()), error.into()))?,
+        }
+        Ok((is_older(&blob.file, before) && is_at(&blob.file, &blob.path)).then_some(Condemned { blob, size }))
+    }
+
+    /// Tells whether the last use of a blob that is there is before some time.
+    pub(super) fn blob_is_older(&self, digest: &Digest, before: SystemTime) -> bool {
+        let modified = self.blob_path(digest).symlink_metadata().and_then(|metadata| metadata.modified());
+        modified.is_ok_and(|modified| modified < before)
+    }
+
+    /// The blobs by one hash function, in no order. What is not named like one is none.
+    pub(super) fn blobs(&self, algorithm: Algorithm) -> Result<Vec<Digest>> {
+        let path = self.path.join("blobs").join(algorithm.as_str());
+        let failed = |error| Error::io(format_args!("list {}", path.display()), error);
+        let entries = match path.read_dir() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(failed)?,
+        };
+        let mut blobs = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let digest = entry.file_name().to_str().and_then(|hex| format!("{algorithm}:{hex}").parse().ok());
+            if entry.file_type().map_err(failed)?.is_file() {
+                blobs.extend(digest);
+            }
+        }
+        Ok(blobs)
+    }
+
     /// Makes a blob of another layout appear in this one; tells whether it was there.
     pub(super) fn link_blob(&self, source: &Self, digest: &Digest) -> Result<bool> {
-        let Some((blob, _)) = source.open_blob(digest)? else { return Ok(false) };
+        let Some(wanted) = source.want_blob(digest)? else { return Ok(false) };
         self.ensure()?;
+        if self.want_blob(digest)?.is_some_and(|there| there.touched) {
+            return Ok(true);
+        }
         let target = self.blob_path(digest);
         let parent = target.parent().expect("a blob's path has directories");
         make_dirs(parent)?;
-        match fs::hard_link(&blob.path, &target) {
-            Ok(()) => sync_dir(parent)?,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            // Another file system, or one without links.
-            Err(_) => {
-                let temp = self.temp()?;
-                let copied = io::copy(&mut &blob.file, &mut &temp.file.file);
-                copied.map_err(|error| temp.file.write_failed(error))?;
-                temp.keep(&target)?;
-            }
+        let blob = &wanted.blob;
+        if wanted.touched && fs::hard_link(&blob.path, &target).is_ok() {
+            sync_dir(parent)?;
+            return Ok(true);
         }
+        // Another file system, one without links, or a file that is not ours.
+        let temp = self.temp()?;
+        let copied = io::copy(&mut &blob.file, &mut &temp.file.file);
+        copied.map_err(|error| temp.file.write_failed(error))?;
+        temp.keep(&target)?;
         Ok(true)
     }
 
@@ -185,23 +240,25 @@ impl Dir {
         locked.map_err(|error| Error::io(format_args!("lock {}", temp.file.path.display()), error))?;
         Ok(temp)
     }
+}
 
-    /// Removes what dead processes left, and upload sessions that nobody went on with.
-    ///
-    /// What cannot be removed is left: it harms nobody, and another process may just be at it.
-    pub(super) fn sweep(&self, now: SystemTime) {
-        for entry in self.uploads_path().read_dir().into_iter().flatten().flatten() {
-            let patience = if entry.path().to_string_lossy().ends_with(TEMP) { TEMP_LIFE } else { SESSION_LIFE };
-            let modified = entry.metadata().and_then(|metadata| metadata.modified());
-            let old = modified.is_ok_and(|modified| now.duration_since(modified).is_ok_and(|age| age > patience));
-            if old
-                && let Ok(file) = options().read(true).open(entry.path())
-                && file.try_lock().is_ok()
-                && let Err(error) = fs::remove_file(entry.path())
-            {
-                tracing::debug!(path = %entry.path().display(), %error, "left an old upload");
-            }
-        }
+/// A blob that no collection removes before its grace is over, counted from now.
+pub(super) struct Wanted {
+    pub(super) blob: OpenFile,
+    pub(super) size: u64,
+    /// Its time could be set. It cannot where the file belongs to somebody else, or nothing can be written.
+    pub(super) touched: bool,
+}
+
+/// A blob that goes. As long as this is held, nobody is told that it is there.
+pub(super) struct Condemned {
+    blob: OpenFile,
+    pub(super) size: u64,
+}
+
+impl Condemned {
+    pub(super) fn remove(self) -> Result<()> {
+        remove(&self.blob.path).map(|_| ())
     }
 }
 
@@ -241,6 +298,11 @@ pub(crate) fn keep(file: &OpenFile, target: &Path) -> Result<()> {
     let moved = fs::rename(&file.path, target);
     moved.map_err(|error| Error::io(format_args!("move {} to {}", file.path.display(), target.display()), error))?;
     sync_dir(parent)
+}
+
+/// Tells whether a file was written, or wanted, last before some time.
+pub(super) fn is_older(file: &File, before: SystemTime) -> bool {
+    file.metadata().and_then(|metadata| metadata.modified()).is_ok_and(|modified| modified < before)
 }
 
 /// Removes a file; tells whether it was there.
@@ -311,10 +373,4 @@ pub(super) fn random_id() -> Result<String> {
 }
 
 /// How the names of files end that belong to one write of one process.
-const TEMP: &str = ".tmp";
-
-/// After this time without a write a temporary file is removed, if its process is dead.
-const TEMP_LIFE: Duration = Duration::from_secs(60 * 60);
-
-/// After this time without a write an upload session is over.
-const SESSION_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const TEMP: &str = ".tmp";

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use serde::Serialize;
 use serde::de::Error as _;
@@ -65,6 +66,18 @@ impl Index {
     /// The manifests that are listed, some more than once.
     pub(super) fn manifests(&self) -> impl Iterator<Item = &Descriptor> {
         self.entries.iter().filter_map(|entry| entry.descriptor.as_ref())
+    }
+
+    /// The manifests that no entry names, each once.
+    pub(super) fn unnamed(&self) -> Vec<&Descriptor> {
+        let named = self.entries.iter().filter(|entry| entry.is_named()).filter_map(Entry::digest);
+        let mut seen: HashSet<&Digest> = named.collect();
+        self.manifests().filter(|manifest| seen.insert(&manifest.digest)).collect()
+    }
+
+    /// The place of the first entry that we cannot read.
+    pub(super) fn unreadable(&self) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.descriptor.is_none())
     }
 
     /// The first entry of a digest.

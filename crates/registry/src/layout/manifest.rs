@@ -40,6 +40,10 @@ impl Repo {
     }
 
     fn resolve(&self, reference: &ManifestRef) -> Result<Descriptor> {
+        if let ManifestRef::Digest(digest) = reference {
+            // Before the index is read: a collection that drops its entry holds the file until that is done.
+            self.dir.want_blob(digest)?;
+        }
         let index = self.index()?;
         let found = match reference {
             ManifestRef::Digest(digest) => self.find(&index, digest),
@@ -78,9 +82,11 @@ impl Repo {
         }
         self.dir.ensure_locked(&lock)?;
         // One that is there and damaged is mended.
-        if !matches!(read_manifest(&self.dir, manifest.media_type(), digest), Ok(Some(_))) {
+        let is_whole = matches!(read_manifest(&self.dir, manifest.media_type(), digest), Ok(Some(_)));
+        if !is_whole || !self.dir.want_blob(digest)?.is_some_and(|there| there.touched) {
             self.dir.write(&self.dir.blob_path(digest), manifest.bytes())?;
         }
+        self.outdate(&index, &options.tags, Some(digest))?;
         let descriptor = Descriptor {
             artifact_type: content.and_then(|content| content.artifact_type),
             ..manifest.descriptor().clone()
@@ -101,6 +107,7 @@ impl Repo {
         match reference {
             ManifestRef::Tag(tag) => {
                 self.tagged(&index, tag)?.ok_or_else(|| self.manifest_unknown(reference))?;
+                self.outdate(&index, std::slice::from_ref(tag), None)?;
                 left.untag(tag);
                 self.dir.write(&self.dir.index_path(), &left.to_bytes())
             }
@@ -117,6 +124,18 @@ impl Repo {
                 Ok(())
             }
         }
+    }
+
+    /// Gives what tags point to a last use, before they point elsewhere: somebody may just be reading it.
+    fn outdate(&self, index: &Index, tags: &[Tag], next: Option<&Digest>) -> Result<()> {
+        for tag in tags {
+            if let Ok(Some(before)) = index.tagged(tag)
+                && Some(&before.digest) != next
+            {
+                self.dir.want_blob(&before.digest)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn tags(&self) -> Result<BTreeSet<Tag>> {
@@ -159,7 +178,11 @@ impl Repo {
     }
 
     fn walk(&self, index: &Index) -> Walk<'_> {
-        let queue = index.manifests().cloned().map(|manifest| (manifest, 0)).collect();
+        self.walk_from(index.manifests().cloned())
+    }
+
+    pub(super) fn walk_from(&self, roots: impl Iterator<Item = Descriptor>) -> Walk<'_> {
+        let queue = roots.map(|manifest| (manifest, 0)).collect();
         Walk { repo: self, queue, seen: HashSet::new(), complete: true }
     }
 
@@ -168,19 +191,19 @@ impl Repo {
     }
 }
 
-fn named(content: &ManifestContent) -> impl Iterator<Item = &Digest> {
+pub(super) fn named(content: &ManifestContent) -> impl Iterator<Item = &Digest> {
     let blobs = content.config.iter().chain(content.layers.iter().flatten());
     blobs.chain(content.manifests.iter().flatten()).map(|descriptor| &descriptor.digest)
 }
 
 /// All manifests of a layout, each once: first those that are listed, then those inside of indexes.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     repo: &'a Repo,
     /// With how many indexes there are above each.
     queue: VecDeque<(Descriptor, usize)>,
     seen: HashSet<Digest>,
     /// No bound was met, and every index could be read.
-    complete: bool,
+    pub(super) complete: bool,
 }
 
 impl Iterator for Walk<'_> {
@@ -206,6 +229,11 @@ impl Iterator for Walk<'_> {
 }
 
 impl Walk<'_> {
+    /// Goes on with more manifests, once those are done that are known.
+    pub(super) fn extend(&mut self, roots: Vec<Descriptor>) {
+        self.queue.extend(roots.into_iter().map(|manifest| (manifest, 0)));
+    }
+
     fn enter(&mut self, manifest: &Descriptor, depth: usize) {
         if depth == MAX_DEPTH {
             self.complete = false;

@@ -25,8 +25,8 @@ pub(super) fn path(root: &Path, repo: &RepoName) -> PathBuf {
     path
 }
 
-/// The repositories below a directory, in lexical order. None if it does not exist.
-pub(super) fn repos(root: &Path) -> Result<Vec<RepoName>> {
+/// The repositories below a directory that are wanted, in lexical order. None if it does not exist.
+pub(super) fn repos(root: &Path, wanted: impl Fn(&Dir) -> Result<bool>) -> Result<Vec<RepoName>> {
     let mut found = Vec::new();
     let mut open = vec![(root.to_owned(), None)];
     while let Some((path, parent)) = open.pop() {
@@ -45,7 +45,7 @@ pub(super) fn repos(root: &Path) -> Result<Vec<RepoName>> {
                 continue;
             }
             let path = entry.path();
-            if Dir::new(path.clone()).exists()? {
+            if wanted(&Dir::new(path.clone()))? {
                 found.push(repo.clone());
             }
             open.push((path, Some(repo)));

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 
@@ -135,7 +136,7 @@ impl Session {
     }
 
     fn state_path(&self) -> PathBuf {
-        self.dir.uploads_path().join(format!("{}.state", self.id))
+        self.dir.uploads_path().join(format!("{}{STATE}", self.id))
     }
 
     /// The hash of all bytes that are acknowledged.
@@ -207,6 +208,9 @@ impl Session {
             return Err(error);
         }
         self.dir.ensure()?;
+        // The last append may be long ago, and a collection goes by the time.
+        let touched = file.file.set_modified(SystemTime::now());
+        touched.map_err(|error| file.write_failed(error))?;
         keep(&file, &self.dir.blob_path(&digest))?;
         remove(&self.state_path())?;
         Ok(Descriptor::new(OCTET_STREAM, digest, size))
@@ -237,6 +241,9 @@ fn hash(file: &OpenFile, algorithm: Algorithm, size: u64) -> Result<Digest> {
     }
     Ok(hasher.finish())
 }
+
+/// How the name of the file ends that has the state of a session.
+pub(super) const STATE: &str = ".state";
 
 /// Bytes after which an append acknowledges what it has, so that a long one need not start over.
 const CHECKPOINT: u64 = 64 << 20;

@@ -15,25 +15,18 @@ use skep_registry::Code;
 use skep_registry::Descriptor;
 use skep_registry::Digest;
 use skep_registry::Error;
-use skep_registry::Listing;
 use skep_registry::Manifest;
 use skep_registry::ManifestContent;
 use skep_registry::ManifestRef;
 use skep_registry::Memory;
-use skep_registry::Mount;
-use skep_registry::Page;
 use skep_registry::PutManifest;
-use skep_registry::ReferrerQuery;
 use skep_registry::Registry;
 use skep_registry::RegistryExt;
 use skep_registry::RepoName;
 use skep_registry::Result;
 use skep_registry::Tag;
-use skep_registry::Upload;
-use skep_registry::UploadOptions;
 use skep_registry::media_type;
 use tokio::sync::watch;
-use url::Url;
 
 /// The double of an upstream.
 #[derive(Debug)]
@@ -93,8 +86,8 @@ impl Double {
         self.open.send_replace(true);
     }
 
-    async fn begin(&self, call: String) -> Result<()> {
-        self.calls.lock().unwrap().push(call);
+    async fn begin(&self, call: &str) -> Result<()> {
+        self.calls.lock().unwrap().push(call.to_owned());
         self.open.subscribe().wait_for(|open| *open).await.unwrap();
         match &*self.fault.lock().unwrap() {
             Some(code) => Err(Error::new(code.clone(), "the double was told to fail")),
@@ -106,11 +99,7 @@ impl Double {
 #[async_trait]
 impl Registry for Double {
     async fn get_blob(&self, repo: &RepoName, digest: &Digest, range: Option<ByteRange>) -> Result<Blob> {
-        self.begin(match range {
-            Some(range) => format!("get_blob {range}"),
-            None => "get_blob".to_owned(),
-        })
-        .await?;
+        self.begin(&range.map_or("get_blob".to_owned(), |range| format!("get_blob {range}"))).await?;
         let bodies = *self.bodies.lock().unwrap();
         let range = if bodies == Bodies::IgnoreRanges { None } else { range };
         let blob = self.memory.get_blob(repo, digest, range).await?;
@@ -136,75 +125,23 @@ impl Registry for Double {
         Ok(Blob { body, ..blob })
     }
 
-    async fn head_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Descriptor> {
-        self.begin("head_blob".to_owned()).await?;
-        self.memory.head_blob(repo, digest).await
-    }
-
-    async fn locate_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Option<Url>> {
-        self.begin("locate_blob".to_owned()).await?;
-        self.memory.locate_blob(repo, digest).await
-    }
-
     async fn get_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Manifest> {
-        self.begin(format!("get_manifest {}", kind(reference))).await?;
+        self.begin(&format!("get_manifest {}", kind(reference))).await?;
         self.memory.get_manifest(repo, reference).await
     }
 
     async fn head_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Descriptor> {
-        self.begin(format!("head_manifest {}", kind(reference))).await?;
+        self.begin(&format!("head_manifest {}", kind(reference))).await?;
         self.memory.head_manifest(repo, reference).await
     }
 
-    async fn put_blob(&self, repo: &RepoName, descriptor: &Descriptor, body: Body) -> Result<()> {
-        self.begin("put_blob".to_owned()).await?;
-        self.memory.put_blob(repo, descriptor, body).await
-    }
-
-    async fn upload_blob(&self, repo: &RepoName, options: UploadOptions) -> Result<Box<dyn Upload>> {
-        self.begin("upload_blob".to_owned()).await?;
-        self.memory.upload_blob(repo, options).await
-    }
-
-    async fn mount_blob(&self, repo: &RepoName, digest: &Digest, from: Option<&RepoName>) -> Result<Mount> {
-        self.begin("mount_blob".to_owned()).await?;
-        self.memory.mount_blob(repo, digest, from).await
-    }
-
-    async fn put_manifest(&self, repo: &RepoName, manifest: &Manifest, options: PutManifest) -> Result<()> {
-        self.begin("put_manifest".to_owned()).await?;
-        self.memory.put_manifest(repo, manifest, options).await
-    }
-
-    async fn delete_blob(&self, repo: &RepoName, digest: &Digest) -> Result<()> {
-        self.begin("delete_blob".to_owned()).await?;
-        self.memory.delete_blob(repo, digest).await
-    }
-
     async fn delete_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<()> {
-        self.begin(format!("delete_manifest {}", kind(reference))).await?;
+        self.begin(&format!("delete_manifest {}", kind(reference))).await?;
         self.memory.delete_manifest(repo, reference).await
     }
 
-    async fn list_tags(&self, repo: &RepoName, page: &Page) -> Result<Listing<Tag>> {
-        self.begin("list_tags".to_owned()).await?;
-        self.memory.list_tags(repo, page).await
-    }
-
-    async fn list_referrers(
-        &self,
-        repo: &RepoName,
-        subject: &Digest,
-        query: &ReferrerQuery,
-    ) -> Result<Listing<Descriptor>> {
-        self.begin("list_referrers".to_owned()).await?;
-        self.memory.list_referrers(repo, subject, query).await
-    }
-
-    async fn list_repos(&self, page: &Page) -> Result<Listing<RepoName>> {
-        self.begin("list_repos".to_owned()).await?;
-        self.memory.list_repos(page).await
-    }
+    skep_registry::forward_registry!(self => self.memory, after begin; head_blob, locate_blob, put_blob,
+        upload_blob, mount_blob, put_manifest, delete_blob, list_tags, list_referrers, list_repos);
 }
 
 fn kind(reference: &ManifestRef) -> &'static str {

@@ -21,24 +21,18 @@ use skep_registry::Descriptor;
 use skep_registry::Digest;
 use skep_registry::Error;
 use skep_registry::Listing;
-use skep_registry::Manifest;
-use skep_registry::ManifestRef;
 use skep_registry::Memory;
 use skep_registry::Mount;
 use skep_registry::OCTET_STREAM;
-use skep_registry::Page;
-use skep_registry::PutManifest;
 use skep_registry::ReferrerQuery;
 use skep_registry::Registry;
 use skep_registry::RegistryExt;
 use skep_registry::RepoName;
 use skep_registry::Result;
-use skep_registry::Tag;
 use skep_registry::Upload;
 use skep_registry::UploadOptions;
 use skep_registry::transfer::Place;
 use tokio::sync::watch;
-use url::Url;
 
 pub(crate) const MIB: u64 = 1 << 20;
 
@@ -212,7 +206,7 @@ impl Faulty {
         self.shared.largest_chunk.load(Ordering::Relaxed)
     }
 
-    fn came(&self, name: &'static str) -> Result<()> {
+    async fn came(&self, name: &'static str) -> Result<()> {
         let shared = &self.shared;
         let mut requests = shared.requests.lock().unwrap();
         requests.push(name);
@@ -274,7 +268,7 @@ impl Drop for Tracked {
 #[async_trait]
 impl Registry for Faulty {
     async fn get_blob(&self, repo: &RepoName, digest: &Digest, range: Option<ByteRange>) -> Result<Blob> {
-        self.came("get_blob")?;
+        self.came("get_blob").await?;
         let faults = &self.shared.faults;
         if range.is_some()
             && let Some(code) = &faults.refuse_ranges
@@ -307,35 +301,15 @@ impl Registry for Faulty {
         Ok(Blob { descriptor: blob.descriptor, range: blob.range, body: Body::new(Some(len), pieces) })
     }
 
-    async fn head_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Descriptor> {
-        self.came("head_blob")?;
-        self.inner.head_blob(repo, digest).await
-    }
-
-    async fn locate_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Option<Url>> {
-        self.came("locate_blob")?;
-        self.inner.locate_blob(repo, digest).await
-    }
-
-    async fn get_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Manifest> {
-        self.came("get_manifest")?;
-        self.inner.get_manifest(repo, reference).await
-    }
-
-    async fn head_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Descriptor> {
-        self.came("head_manifest")?;
-        self.inner.head_manifest(repo, reference).await
-    }
-
     async fn put_blob(&self, repo: &RepoName, descriptor: &Descriptor, body: Body) -> Result<()> {
-        self.came("put_blob")?;
+        self.came("put_blob").await?;
         let shared = self.shared.clone();
         let body = body.inspect(move |len| shared.move_on(len as u64));
         self.inner.put_blob(repo, descriptor, body).await
     }
 
     async fn upload_blob(&self, repo: &RepoName, options: UploadOptions) -> Result<Box<dyn Upload>> {
-        self.came("upload_blob")?;
+        self.came("upload_blob").await?;
         let resumes = options.resume.is_some();
         if resumes && self.shared.faults.forget_sessions {
             return Err(Error::new(Code::BlobUploadUnknown, "forgotten"));
@@ -348,7 +322,7 @@ impl Registry for Faulty {
     }
 
     async fn mount_blob(&self, repo: &RepoName, digest: &Digest, from: Option<&RepoName>) -> Result<Mount> {
-        self.came("mount_blob")?;
+        self.came("mount_blob").await?;
         match self.shared.faults.mount {
             Mounting::Works => self.inner.mount_blob(repo, digest, from).await,
             Mounting::Unsupported => Err(Code::Unsupported.into()),
@@ -359,33 +333,13 @@ impl Registry for Faulty {
         }
     }
 
-    async fn put_manifest(&self, repo: &RepoName, manifest: &Manifest, options: PutManifest) -> Result<()> {
-        self.came("put_manifest")?;
-        self.inner.put_manifest(repo, manifest, options).await
-    }
-
-    async fn delete_blob(&self, repo: &RepoName, digest: &Digest) -> Result<()> {
-        self.came("delete_blob")?;
-        self.inner.delete_blob(repo, digest).await
-    }
-
-    async fn delete_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<()> {
-        self.came("delete_manifest")?;
-        self.inner.delete_manifest(repo, reference).await
-    }
-
-    async fn list_tags(&self, repo: &RepoName, page: &Page) -> Result<Listing<Tag>> {
-        self.came("list_tags")?;
-        self.inner.list_tags(repo, page).await
-    }
-
     async fn list_referrers(
         &self,
         repo: &RepoName,
         subject: &Digest,
         query: &ReferrerQuery,
     ) -> Result<Listing<Descriptor>> {
-        self.came("list_referrers")?;
+        self.came("list_referrers").await?;
         if self.shared.faults.list_as_referrer {
             let reference = subject.clone().into();
             return Ok(Listing::complete(vec![self.inner.head_manifest(repo, &reference).await?]));
@@ -393,10 +347,8 @@ impl Registry for Faulty {
         self.inner.list_referrers(repo, subject, query).await
     }
 
-    async fn list_repos(&self, page: &Page) -> Result<Listing<RepoName>> {
-        self.came("list_repos")?;
-        self.inner.list_repos(page).await
-    }
+    skep_registry::forward_registry!(self => self.inner, after came; head_blob, locate_blob, get_manifest,
+        head_manifest, put_manifest, delete_blob, delete_manifest, list_tags, list_repos);
 }
 
 impl Faulty {

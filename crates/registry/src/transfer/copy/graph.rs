@@ -24,7 +24,7 @@ use crate::error::Result;
 use crate::ext::RegistryExt;
 use crate::manifest::Manifest;
 use crate::manifest::ManifestContent;
-use crate::manifest::media_type;
+use crate::manifest::is_read;
 use crate::name::ManifestRef;
 use crate::name::Tag;
 use crate::registry::PutManifest;
@@ -33,7 +33,6 @@ use crate::transfer::copy::BlobCopy;
 use crate::transfer::copy::Copied;
 use crate::transfer::copy::CopyOptions;
 use crate::transfer::copy::bring_blob;
-use crate::transfer::copy::platforms::is_index;
 use crate::transfer::download::DownloadOptions;
 use crate::transfer::retry::find;
 use crate::transfer::retry::retry;
@@ -116,7 +115,9 @@ impl<'a> Graph<'a> {
             None => self.find_at_target(&digest).await?,
             there => there,
         };
-        let is_there = there.is_some() && !self.options.deep;
+        let is_stored = there.is_some();
+        // Whether all is there that it names.
+        let is_there = is_stored && !self.options.deep;
         match there {
             Some(there) if is_there && tags.is_empty() && !self.options.referrers => return Ok(there),
             _ => {}
@@ -137,7 +138,7 @@ impl<'a> Graph<'a> {
         if self.options.referrers {
             self.copy_referrers(&digest, depth).await?;
         }
-        if !is_there || !tags.is_empty() {
+        if !is_stored || !tags.is_empty() {
             self.put(&manifest, tags).await?;
         }
         Ok(manifest.descriptor().clone())
@@ -179,7 +180,7 @@ impl<'a> Graph<'a> {
     }
 
     async fn copy_child(&self, child: Descriptor, depth: usize) -> Result<()> {
-        if is_manifest(&child.media_type) {
+        if is_read(&child.media_type) {
             return self.copy_once(child.digest, None, depth).await;
         }
         // Indexes with blobs among their manifests are about: BuildKit writes caches so.
@@ -275,10 +276,6 @@ impl<'a> Graph<'a> {
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while the lock was held can only have come from an allocation; what it guards is whole.
     mutex.lock().unwrap_or_else(|poison| poison.into_inner())
-}
-
-fn is_manifest(media_type: &str) -> bool {
-    is_index(media_type) || matches!(media_type, media_type::IMAGE | media_type::DOCKER_IMAGE)
 }
 
 /// Manifests that may lie above one another: images, indexes of them, and referrers of those.
