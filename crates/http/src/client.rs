@@ -2,7 +2,7 @@
 
 pub(crate) mod answer;
 mod blob;
-mod list;
+pub(crate) mod list;
 mod manifest;
 pub(crate) mod origin;
 mod outgoing;
@@ -124,6 +124,8 @@ struct Inner {
     retry: RetryOptions,
     /// Set once the registry was seen to know of subjects (spec, "Listing Referrers").
     knows_referrers: AtomicBool,
+    /// Held while a list of referrers is read and written back.
+    referrers: tokio::sync::Mutex<()>,
 }
 
 impl Client {
@@ -150,6 +152,7 @@ impl Client {
                 commit_timeout: options.commit_timeout,
                 retry: settings.retry.unwrap_or(options.retry),
                 knows_referrers: AtomicBool::new(false),
+                referrers: tokio::sync::Mutex::default(),
             }),
         })
     }
