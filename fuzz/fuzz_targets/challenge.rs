@@ -7,5 +7,5 @@ use skep_http::fuzzing::challenges;
 fuzz_target!(|bytes: &[u8]| {
     challenges(bytes);
     // One that has somewhere to lead to.
-    challenges(&[b"Bearer scope=\"repository:a:pull\",realm=\"https:", bytes].concat());
+    challenges(&[&b"Bearer scope=\"repository:a:pull\",realm=\"https:"[..], bytes].concat());
 });
