@@ -15,7 +15,7 @@ use skep_registry::Memory;
 use tower::ServiceExt;
 
 fuzz_target!(|bytes: &[u8]| {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     runtime.block_on(async {
         let server = Server::new(Arc::new(Memory::default()));
         for line in bytes.split(|byte| *byte == b'\n').take(16) {
@@ -32,7 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
             let Ok(request) = request.body(Full::new(Bytes::copy_from_slice(body))) else { continue };
             let response = server.clone().oneshot(request).await.expect("the service does not fail");
             let status = response.status().as_u16();
-            assert!((200..=599).contains(&status) && status != 500, "{status}: {line:?}");
+            assert!((200..500).contains(&status), "{status}: {line:?}");
             let body = response.into_body().collect().await.expect("bodies from memory do not break off").to_bytes();
             if status >= 400 && !body.is_empty() {
                 assert!(body.starts_with(b"{\"errors\":["), "{body:?}");

@@ -1,18 +1,17 @@
 //! Authentication: from a registry's challenge to the header that answers it.
 
-mod challenge;
+pub(crate) mod challenge;
 mod docker;
 mod helper;
 mod login;
 mod scope;
-mod token;
+pub(crate) mod token;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -22,6 +21,7 @@ use http::HeaderValue;
 use skep_registry::Code;
 use skep_registry::Error;
 use skep_registry::Result;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::auth::challenge::Challenge;
@@ -156,6 +156,17 @@ pub(crate) struct Authorization {
     fresh: Option<Scope>,
 }
 
+/// What to do about a request that was answered by 401.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Tell the caller that it may not do this: the registry knows who it is.
+    Deny,
+    /// Send the request again with another header.
+    Retry(Authorization),
+    /// Tell the caller what the registry says.
+    Tell,
+}
+
 impl Authenticator {
     pub(crate) fn new(origin: Url, host: String, credentials: Arc<dyn Credentials>, transport: Transport) -> Self {
         let known = tokio::sync::OnceCell::new();
@@ -175,21 +186,18 @@ impl Authenticator {
         }
     }
 
-    /// The header for a request that was answered by 401.
+    /// What to do about a request that was answered by 401.
     ///
     /// # Errors
-    /// None if there is nothing more to try, so that the registry's own error is the one to tell; else
     /// `Unauthorized` when the challenge cannot be met, and whatever the token server says.
-    pub(crate) async fn respond(
-        &self,
-        headers: &HeaderMap,
-        need: &Scope,
-        tried: &Authorization,
-    ) -> Result<Option<Authorization>> {
-        let Some(challenge) = challenge::choose(headers) else { return Ok(None) };
+    pub(crate) async fn respond(&self, headers: &HeaderMap, need: &Scope, tried: &Authorization) -> Result<Next> {
+        let Some(challenge) = challenge::choose(headers) else { return Ok(Next::Tell) };
         let scope = challenge.scope().unwrap_or_else(|| need.clone());
+        // The token server knows the client, and what it gives to it does not open the door.
+        let named = matches!(self.credential(need).await?, Credential::Basic { .. } | Credential::Identity(_));
+        let enough = if named && challenge.is_bearer() { Next::Deny } else { Next::Tell };
         if tried.fresh.as_ref() == Some(&scope) {
-            return Ok(None);
+            return Ok(enough);
         }
         {
             let mut state = self.lock();
@@ -199,7 +207,7 @@ impl Authenticator {
         }
         let answer = self.answer(&challenge, need, &scope).await?;
         // The same words once more would get the same answer.
-        Ok((answer.header != tried.header).then_some(answer))
+        Ok(if answer.header == tried.header { enough } else { Next::Retry(answer) })
     }
 
     async fn answer(&self, challenge: &Challenge, need: &Scope, scope: &Scope) -> Result<Authorization> {

@@ -2,7 +2,7 @@
 
 pub(crate) mod answer;
 mod blob;
-mod list;
+pub(crate) mod list;
 mod manifest;
 pub(crate) mod origin;
 mod outgoing;
@@ -127,6 +127,8 @@ struct Inner {
     knows_referrers: AtomicBool,
     /// Whether the registry takes a blob with a single POST: one of the states in `upload`.
     single_post: AtomicU8,
+    /// Held while a list of referrers is read and written back.
+    referrers: tokio::sync::Mutex<()>,
 }
 
 impl Client {
@@ -154,6 +156,7 @@ impl Client {
                 retry: settings.retry.unwrap_or(options.retry),
                 knows_referrers: AtomicBool::new(false),
                 single_post: AtomicU8::new(upload::POST_UNTRIED),
+                referrers: tokio::sync::Mutex::default(),
             }),
         })
     }

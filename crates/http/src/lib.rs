@@ -37,6 +37,9 @@ mod client;
 #[cfg(any(feature = "client", feature = "server"))]
 #[cfg_attr(not(all(feature = "client", feature = "server")), allow(dead_code, reason = "each side uses its half"))]
 mod endpoint;
+#[cfg(all(any(fuzzing, test), feature = "client", feature = "server"))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "client")]
 mod mirrors;
 #[cfg(feature = "server")]

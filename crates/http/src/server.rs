@@ -16,6 +16,7 @@ use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::task::Context;
 use std::task::Poll;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -51,11 +52,14 @@ pub struct ServerOptions {
     pub max_manifest: u64,
     /// Items of the longest page of a list, whatever the client asks for. At least 1.
     pub max_page: usize,
+    /// How long a client that is sending a body may send nothing; then the request is refused with 408. 5 minutes,
+    /// which is how long a client that copies from elsewhere may be asked to wait there.
+    pub body_timeout: Duration,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { max_manifest: MAX_MANIFEST, max_page: 10_000 }
+        Self { max_manifest: MAX_MANIFEST, max_page: 10_000, body_timeout: Duration::from_secs(300) }
     }
 }
 
@@ -131,7 +135,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let server = self.clone();
-        let request = request.map(request_body);
+        let timeout = self.options.body_timeout;
+        let request = request.map(|body| request_body(body, timeout));
         Box::pin(async move { Ok(server.answer(request).await) })
     }
 }
@@ -173,14 +178,28 @@ async fn dispatch(call: &Call<'_>, endpoint: &Endpoint, method: &Method, body: B
     }
 }
 
-fn request_body<B>(body: B) -> Body
+/// The body of a request, which ends with an error when nothing comes for as long as `timeout`.
+fn request_body<B>(body: B, timeout: Duration) -> Body
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let len = body.size_hint().exact();
     let broke_off = |error: B::Error| Error::new(Code::SizeInvalid, "the request broke off").with_source(error);
-    let body = Body::new(len, BodyDataStream::new(body).map_err(broke_off));
+    let parts = Box::pin(BodyDataStream::new(body).map_err(broke_off));
+    let parts = stream::unfold(Some(parts), move |parts| async move {
+        let mut parts = parts?;
+        match tokio::time::timeout(timeout, parts.next()).await {
+            Ok(part) => part.map(|part| (part, Some(parts))),
+            Err(_) => {
+                let code = Code::Other("REQUEST_TIMEOUT".to_owned());
+                let error = Error::new(code, format!("nothing of the body came for {timeout:?}")).with_status(408);
+                Some((Err(error), None))
+            }
+        }
+    });
+    // A refused request is read to its end, which may have come before.
+    let body = Body::new(len, parts.fuse());
     match len {
         Some(len) => body.exactly(len),
         None => body,

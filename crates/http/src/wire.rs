@@ -173,8 +173,11 @@ pub(crate) fn parse_upload_range(header: &str) -> Option<u64> {
     let header = header.trim();
     let rest = header.strip_prefix("bytes").map_or(header, |rest| rest.trim_start_matches([' ', '=']));
     match rest.strip_prefix("0-")? {
-        "-1" | "0" => Some(0),
-        last => number(last)?.checked_add(1),
+        "-1" => Some(0),
+        last => match number(last)? {
+            0 => Some(0),
+            last => last.checked_add(1),
+        },
     }
 }
 
@@ -316,6 +319,7 @@ mod tests {
         for (header, want) in [
             ("0-0", Some(0)),
             ("0--1", Some(0)),
+            ("0-00", Some(0)),
             ("0-1", Some(2)),
             ("bytes=0-9", Some(10)),
             ("1-9", None),

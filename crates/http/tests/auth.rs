@@ -4,10 +4,13 @@
 
 mod support;
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures_util::future::join_all;
+use futures_util::stream as parts;
 use http::Response;
 use skep_http::Client;
 use skep_http::ClientOptions;
@@ -22,12 +25,14 @@ use skep_registry::OCTET_STREAM;
 use skep_registry::Page;
 use skep_registry::Registry;
 use skep_registry::RegistryExt;
+use tokio::sync::Notify;
 
 use crate::support::Fake;
 use crate::support::Seen;
 use crate::support::hello;
 use crate::support::reply;
 use crate::support::repo;
+use crate::support::stream;
 
 fn user() -> Credential {
     Credential::Basic { user: "user".to_owned(), password: "hunter2".to_owned() }
@@ -129,6 +134,26 @@ async fn tokens_are_had_for_the_scope_of_the_challenge() {
 }
 
 #[tokio::test]
+async fn the_scope_of_a_challenge_is_asked_for_as_it_is_written() {
+    let fake = Fake::new(|seen| match seen {
+        seen if is_token(seen) => reply(200, &[], r#"{"token":"t"}"#),
+        seen if seen.text("authorization").is_none() => {
+            let realm = format!("http://{}/token?account=me", seen.text("host").unwrap());
+            let value = format!(r#"Basic realm="x", Bearer realm="{realm}",scope="other repository:a:push,pull""#);
+            reply(401, &[("www-authenticate", &value)], "")
+        }
+        _ => reply(200, &[("content-length", "5")], "hello"),
+    });
+    let fake = fake.await;
+    let client = fake.client();
+    client.read_blob(&repo("a"), &hello(), 10).await.unwrap();
+    // What the token is good for is remembered as a set.
+    client.head_blob(&repo("a"), &hello()).await.unwrap();
+    let asked: Vec<_> = tokens(&fake).iter().map(Seen::line).collect();
+    assert_eq!(asked, ["GET /token?account=me&scope=other&scope=repository%3Aa%3Apush%2Cpull"]);
+}
+
+#[tokio::test]
 async fn a_token_to_write_is_good_to_read() {
     let fake = wants_token().await;
     let client = fake.client();
@@ -149,6 +174,89 @@ async fn many_requests_wait_for_one_token() {
     let results = join_all((0..16).map(|_| client.read_blob(&name, &digest, 10))).await;
     assert!(results.iter().all(Result::is_ok));
     assert_eq!(tokens(&fake).len(), 1);
+}
+
+#[tokio::test]
+async fn a_slow_token_holds_up_nobody_else() {
+    let (begun, asked) = (std::sync::Arc::new(Notify::new()), std::sync::Arc::new(Notify::new()));
+    let (now, went) = (begun.clone(), asked.clone());
+    let fake = Fake::new(move |seen| match seen {
+        seen if is_token(seen) && seen.target.contains("repository%3Aslow") => {
+            now.notify_one();
+            let went = went.clone();
+            let token = async move {
+                went.notified().await;
+                Ok(Bytes::from(r#"{"token":"t"}"#))
+            };
+            stream(200, &[], Body::new(None, parts::once(token)))
+        }
+        seen if is_token(seen) => reply(200, &[], r#"{"token":"t"}"#),
+        seen if seen.text("authorization") != Some("Bearer t") => challenge(seen),
+        _ => reply(200, &[("content-length", "5")], "hello"),
+    });
+    let fake = fake.await;
+    let client = fake.client();
+    let (one, other) = (repo("slow"), repo("fast"));
+    let (digest, slow) = (hello(), client.clone());
+    let slow = tokio::spawn(async move { slow.read_blob(&one, &digest, 10).await });
+    begun.notified().await;
+    assert_eq!(client.read_blob(&other, &hello(), 10).await.unwrap(), "hello");
+    asked.notify_one();
+    assert_eq!(slow.await.unwrap().unwrap(), "hello");
+}
+
+#[tokio::test]
+async fn a_token_is_replaced_before_it_ends() {
+    for (answer, good_for, ends_after) in [
+        (r#"{"token":"t","expires_in":300}"#, 290, 300),
+        // An hour and a day are said in many ways; nothing means a minute.
+        (r#"{"token":"t"}"#, 50, 60),
+        (r#"{"token":"t","expires_in":0}"#, 50, 60),
+        (r#"{"token":"t","expires_in":2,"issued_at":"2001-01-01T00:00:00Z"}"#, 0, 2),
+        (r#"{"token":"t","expires_in":18446744073709551615}"#, 86_000, 86_400),
+    ] {
+        let fake = Fake::new(move |seen| match seen {
+            seen if is_token(seen) => reply(200, &[], answer),
+            seen if seen.text("authorization").is_none() => challenge(seen),
+            _ => reply(200, &[("content-length", "5")], "hello"),
+        });
+        let fake = fake.await;
+        let client = fake.client();
+        for (seconds, asked) in [(0, 1), (good_for, 1), (ends_after - good_for, 2)] {
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            tokio::time::resume();
+            client.read_blob(&repo("a"), &hello(), 10).await.unwrap();
+            assert_eq!(tokens(&fake).len(), asked, "{answer} {seconds}");
+        }
+        // The registry was never shown a token that it could refuse.
+        assert_eq!(fake.lines().iter().filter(|line| line.starts_with("GET /v2/")).count(), 4);
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_known_and_not_let_in_is_denied() {
+    let fake = Fake::new(|seen| match seen {
+        seen if is_token(seen) => reply(200, &[], r#"{"token":"t"}"#),
+        seen if seen.target.contains("/basic/") => reply(401, &[("www-authenticate", "Basic realm=\"x\"")], ""),
+        seen => challenge(seen),
+    });
+    let fake = fake.await;
+    let identity = Credential::Identity("first".to_owned());
+    for (credential, name, want) in [
+        (user(), "a", Code::Denied),
+        (identity, "a", Code::Denied),
+        // A login may help these.
+        (Credential::Anonymous, "a", Code::Unauthorized),
+        (Credential::Bearer("old".to_owned()), "a", Code::Unauthorized),
+        (user(), "basic", Code::Unauthorized),
+    ] {
+        let client = fake.served.client_as(credential.clone());
+        for _ in 0..2 {
+            let error = client.read_blob(&repo(name), &hello(), 10).await.unwrap_err();
+            assert_eq!(error.code(), &want, "{credential:?} {name}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -74,6 +74,20 @@ async fn parts_must_be_the_ones_asked_for() {
 }
 
 #[tokio::test]
+async fn parts_are_as_long_as_they_say() {
+    // Without a length beside it, a part may be too short or too long.
+    for (body, want) in [("el", Ok("el")), ("e", Err(Code::RangeInvalid)), ("ell", Err(Code::SizeInvalid))] {
+        let fake = Fake::new(move |_| {
+            stream(206, &[("content-range", "bytes 1-2/5")], Body::new(None, parts::iter([Ok(Bytes::from(body))])))
+        });
+        let fake = fake.await;
+        let got = fake.client().get_blob(&repo("a"), &hello(), Some(ByteRange::Span(1, 3))).await.unwrap();
+        let got = got.body.bytes(10).await.map_err(|error| error.code().clone());
+        assert_eq!(got, want.map(Bytes::from), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn ranges_of_nothing_are_not_asked_for() {
     let fake = Fake::new(|_| reply(200, &[], "hello")).await;
     for range in [ByteRange::Span(3, 3), ByteRange::Span(4, 2), ByteRange::Last(0)] {
@@ -87,6 +101,25 @@ async fn content_is_held_to_its_digest_and_length() {
     let wrong = Fake::new(|_| reply(200, &[("content-length", "5")], "hellO")).await;
     let body = wrong.client().get_blob(&repo("a"), &hello(), None).await.unwrap().body;
     assert_eq!(code(body.bytes(100).await), Code::DigestInvalid);
+    // With the length beside it, or said by HEAD alone.
+    for (content, want) in [
+        ("hello", Ok("hello")),
+        ("hellO", Err(Code::DigestInvalid)),
+        ("hello!", Err(Code::SizeInvalid)),
+        ("hell", Err(Code::SizeInvalid)),
+    ] {
+        let fake = Fake::new(move |seen| match seen.method.as_str() {
+            "HEAD" => reply(200, &[("content-length", "5")], ""),
+            _ => stream(200, &[], Body::new(None, parts::iter([Ok(Bytes::from(content))]))),
+        });
+        let fake = fake.await;
+        let blob = fake.client().get_blob(&repo("a"), &hello(), None).await.unwrap();
+        let got = blob.body.bytes(100).await.map_err(|error| error.code().clone());
+        assert_eq!(got, want.map(Bytes::from), "{content}");
+    }
+    let packed = Fake::new(|_| reply(200, &[("content-length", "5"), ("content-encoding", "gzip")], "hello")).await;
+    assert_eq!(code(packed.client().get_blob(&repo("a"), &hello(), None).await), Code::Unsupported);
+    assert_eq!(packed.seen()[0].text("accept-encoding"), Some("identity"));
     let broken = || {
         let parts = [Ok(Bytes::from("hel")), Err(Error::new(Code::Unknown, "gone"))];
         Body::new(Some(5), parts::iter(parts))
@@ -186,6 +219,18 @@ async fn what_is_missing_is_known_from_what_was_asked_for() {
     assert_eq!(code(client.delete_manifest(&repo("a"), &latest).await), Code::ManifestUnknown);
     assert_eq!(code(client.list_tags(&repo("a"), &Page::default()).await), Code::NameUnknown);
     assert_eq!(code(client.upload_blob(&repo("a"), UploadOptions::default()).await), Code::NameUnknown);
+    // Nor has an answer to HEAD words for anything else.
+    for (status, want) in [
+        (400, Code::Unknown),
+        (401, Code::Unauthorized),
+        (403, Code::Denied),
+        (429, Code::TooManyRequests),
+        (503, Code::Unavailable),
+    ] {
+        let fake = Fake::new(move |_| reply(status, &[], "")).await;
+        assert_eq!(code(fake.client().head_blob(&repo("a"), &hello()).await), want);
+        assert_eq!(code(fake.client().head_manifest(&repo("a"), &latest).await), want);
+    }
 }
 
 #[tokio::test]
@@ -311,6 +356,55 @@ async fn referrers_are_filtered_sorted_and_gathered() {
     let got = get(ReferrerQuery { artifact_type: Some("a/two".to_owned()), ..Default::default() }).await;
     assert_eq!((got.items, got.next), (vec![two], None));
     assert!(fake.lines().contains(&format!("GET /v2/a/referrers/{}?artifactType=a%2Ftwo", hello())));
+}
+
+#[tokio::test]
+async fn what_a_registry_says_it_filtered_is_looked_at_nevertheless() {
+    let one = Descriptor { artifact_type: Some("a/one".to_owned()), ..Descriptor::of(media_type::IMAGE, b"1") };
+    let two = Descriptor { artifact_type: Some("a/two".to_owned()), ..Descriptor::of(media_type::IMAGE, b"2") };
+    let body = serde_json::json!({"schemaVersion": 2, "manifests": [one, two]}).to_string();
+    for filters in [None, Some("artifactType"), Some("annotations, artifactType"), Some("annotations")] {
+        let body = body.clone();
+        let fake = Fake::new(move |_| {
+            let filters = filters.map(|filters| ("oci-filters-applied", filters));
+            reply(200, &filters.into_iter().collect::<Vec<_>>(), &body)
+        });
+        let query = ReferrerQuery { artifact_type: Some("a/two".to_owned()), ..Default::default() };
+        let got = fake.await.client().list_referrers(&repo("a"), &hello(), &query).await.unwrap();
+        assert_eq!(got.items, std::slice::from_ref(&two), "{filters:?}");
+    }
+}
+
+#[tokio::test]
+async fn registries_without_lists_of_referrers_say_so_in_many_ways() {
+    let unknown = r#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#;
+    for (status, kind, body) in [
+        (404, "application/json", unknown),
+        (404, "text/html", "<h1>not found</h1>"),
+        (404, "text/plain", ""),
+        (405, "application/json", r#"{"errors":[{"code":"UNSUPPORTED"}]}"#),
+        (501, "text/plain", ""),
+        (200, "text/html", "<html>a page for people</html>"),
+    ] {
+        for (tag_status, tag_body) in [(404, unknown), (404, ""), (404, r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#)]
+        {
+            let fake = Fake::new(move |seen| match seen.target.contains("/referrers/") {
+                true => reply(status, &[("content-type", kind)], body),
+                false => reply(tag_status, &[], tag_body),
+            });
+            let fake = fake.await;
+            let got = fake.client().list_referrers(&repo("a"), &hello(), &ReferrerQuery::default()).await;
+            assert_eq!(got.unwrap().items, [], "{status} {kind} {tag_body}");
+            let tag = hello().as_str().replace(':', "-");
+            assert_eq!(fake.lines()[1], format!("GET /v2/a/manifests/{tag}"));
+        }
+    }
+    // A registry that fails, or lets nobody in, is another matter.
+    for (status, want) in [(403, Code::Denied), (503, Code::Unavailable)] {
+        let fake = Fake::new(move |_| reply(status, &[], "")).await;
+        let got = fake.client().list_referrers(&repo("a"), &hello(), &ReferrerQuery::default()).await;
+        assert_eq!(code(got), want);
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,11 @@
 
 mod support;
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+
 use bytes::Bytes;
+use futures_util::future::join_all;
 use futures_util::stream as parts;
 use skep_registry::Algorithm;
 use skep_registry::Body;
@@ -21,6 +25,7 @@ use skep_registry::PutManifest;
 use skep_registry::ReferrerQuery;
 use skep_registry::Registry;
 use skep_registry::RegistryExt;
+use skep_registry::Result;
 use skep_registry::UploadOptions;
 use skep_registry::media_type;
 
@@ -35,7 +40,7 @@ use crate::support::text;
 /// A registry whose uploads are at a location of some form.
 async fn uploads_at(location: &'static str) -> Fake {
     Fake::new(move |seen| match seen.method.as_str() {
-        "POST" => reply(202, &[("location", location)], ""),
+        "POST" => reply(202, &[("location", &location.replace("HOST", seen.text("host").unwrap()))], ""),
         "PUT" => reply(201, &[], ""),
         _ => reply(204, &[], ""),
     })
@@ -48,6 +53,8 @@ async fn uploads_go_where_the_registry_says() {
         ("/v2/a/blobs/uploads/1", "PUT /v2/a/blobs/uploads/1?digest="),
         ("1?_state=x%2By", "PUT /v2/a/blobs/uploads/1?_state=x%2By&digest="),
         ("/elsewhere?a=b&c", "PUT /elsewhere?a=b&c&digest="),
+        ("//HOST/v2/a/blobs/uploads/1", "PUT /v2/a/blobs/uploads/1?digest="),
+        ("http://HOST/v2/a/blobs/uploads/1?x", "PUT /v2/a/blobs/uploads/1?x&digest="),
     ] {
         let fake = uploads_at(location).await;
         let blob = Descriptor::of(OCTET_STREAM, b"hello");
@@ -170,7 +177,23 @@ async fn chunks_say_where_they_belong() {
     assert_eq!((seen[1].text("content-range"), seen[1].text("content-length")), (Some("0-4"), Some("5")));
     assert_eq!((seen[2].text("content-range"), seen[2].text("content-length")), (None, None));
     assert_eq!(seen[4].line(), format!("PUT /up/3?digest={}", digest.as_str().replace(':', "%3A")));
+    // Nothing is left to send, which no range of bytes can say.
+    assert_eq!((seen[4].text("content-range"), seen[4].text("content-length")), (None, Some("0")));
     assert_eq!(seen.len(), 5);
+}
+
+#[tokio::test]
+async fn a_cancelled_upload_is_deleted_and_nobody_minds_if_it_cannot_be() {
+    for status in [204, 404, 405, 500] {
+        let fake = Fake::new(move |seen| match seen.method.as_str() {
+            "POST" => reply(202, &[("location", "/up?_state=x%2By")], ""),
+            _ => reply(status, &[], ""),
+        });
+        let fake = fake.await;
+        let upload = fake.client().upload_blob(&repo("a"), UploadOptions::default()).await.unwrap();
+        upload.cancel().await.unwrap();
+        assert_eq!(fake.lines()[1], "DELETE /up?_state=x%2By", "{status}");
+    }
 }
 
 #[tokio::test]
@@ -350,12 +373,108 @@ async fn a_tag_stands_in_for_the_list_of_referrers() {
     assert_eq!(code(client.put_manifest(&repo("a"), &one, PutManifest::default()).await), Code::ManifestInvalid);
 }
 
+/// A manifest about `hello`, which differs from others by its annotation.
+fn referrer(annotation: &str) -> Manifest {
+    let content = ManifestContent {
+        schema_version: 2,
+        media_type: Some(media_type::IMAGE.to_owned()),
+        config: Some(Descriptor::of(media_type::EMPTY, b"{}")),
+        layers: Some(vec![]),
+        subject: Some(Descriptor::of(media_type::IMAGE, b"hello")),
+        annotations: [("key".to_owned(), annotation.to_owned())].into(),
+        ..Default::default()
+    };
+    Manifest::new(media_type::IMAGE, content.to_bytes())
+}
+
+#[tokio::test]
+async fn no_referrer_is_lost_among_many_at_once() {
+    let server = support::old_registry().await;
+    let client = server.client();
+    client.write_blob(&repo("a"), Bytes::from("{}")).await.unwrap();
+    let all: Vec<_> = (0..16).map(|n| referrer(&n.to_string())).collect();
+    let name = repo("a");
+    let put = |manifest| client.put_manifest(&name, manifest, PutManifest::default());
+    assert!(join_all(all.iter().map(put)).await.iter().all(Result::is_ok));
+    let list = async || client.list_referrers(&name, &hello(), &ReferrerQuery::default()).await.unwrap().items.len();
+    assert_eq!(list().await, 16);
+    let references: Vec<ManifestRef> = all[..8].iter().map(|one| one.digest().clone().into()).collect();
+    let delete = |reference| client.delete_manifest(&name, reference);
+    assert!(join_all(references.iter().map(delete)).await.iter().all(Result::is_ok));
+    assert_eq!(list().await, 8);
+}
+
+#[tokio::test]
+async fn referrers_that_others_enter_at_the_same_time_stay() {
+    // Has no lists, but conditions; each write of the list is forestalled twice by somebody else's.
+    let turn = AtomicUsize::new(0);
+    let list = |turn: usize| {
+        let manifests = (0..turn).map(|n| Descriptor::of(media_type::IMAGE, n.to_string().as_bytes())).collect();
+        ManifestContent {
+            schema_version: 2,
+            media_type: Some(media_type::INDEX.to_owned()),
+            manifests: Some(manifests),
+            ..Default::default()
+        }
+        .to_bytes()
+    };
+    let fake = Fake::new(move |seen| {
+        let now = turn.load(SeqCst);
+        let etag = format!("\"{now}\"");
+        let is_list = seen.target.contains("/manifests/sha256-");
+        match (seen.method.as_str(), now) {
+            ("GET", 0) => reply(404, &[], ""),
+            ("GET", _) if !is_list => reply(404, &[], ""),
+            ("GET", now) => {
+                let body = String::from_utf8(list(now).to_vec()).unwrap();
+                reply(200, &[("content-type", media_type::INDEX), ("etag", &etag)], &body)
+            }
+            ("PUT", _) if !is_list => reply(201, &[], ""),
+            ("PUT", 0) => {
+                assert_eq!((seen.text("if-none-match"), seen.text("if-match")), (Some("*"), None));
+                turn.store(1, SeqCst);
+                reply(412, &[], "")
+            }
+            ("PUT", 1) => {
+                assert_eq!((seen.text("if-none-match"), seen.text("if-match")), (None, Some("\"1\"")));
+                turn.store(2, SeqCst);
+                reply(412, &[], "")
+            }
+            ("PUT", _) => reply(if seen.text("if-match") == Some(&etag) { 201 } else { 412 }, &[], ""),
+            (method, _) => panic!("{method}"),
+        }
+    });
+    let fake = fake.await;
+    let one = referrer("one");
+    fake.client().put_manifest(&repo("a"), &one, PutManifest::default()).await.unwrap();
+    let last = fake.seen().pop().unwrap();
+    let written = Manifest::new(media_type::INDEX, last.body).content().unwrap().manifests.unwrap();
+    let digests: Vec<_> = written.into_iter().map(|one| one.digest).collect();
+    assert_eq!(digests, [Digest::sha256(b"0"), Digest::sha256(b"1"), one.digest().clone()]);
+    // One that is never satisfied is not asked for ever.
+    let never = Fake::new(|seen| match seen.method.as_str() {
+        "PUT" if seen.target.contains("/manifests/sha256-") => reply(412, &[], ""),
+        "PUT" => reply(201, &[], ""),
+        _ => reply(404, &[], ""),
+    });
+    let never = never.await;
+    let put = never.client().put_manifest(&repo("a"), &one, PutManifest::default()).await;
+    assert_eq!((code(put), never.lines().len()), (Code::PreconditionFailed, 17));
+}
+
 #[tokio::test]
 async fn deleting_that_is_disabled_is_unsupported() {
-    for (status, want) in
-        [(400, Code::Unsupported), (405, Code::Unsupported), (403, Code::Denied), (404, Code::BlobUnknown)]
-    {
+    for (status, want) in [
+        (200, Ok(())),
+        (202, Ok(())),
+        (204, Ok(())),
+        (400, Err(Code::Unsupported)),
+        (405, Err(Code::Unsupported)),
+        (403, Err(Code::Denied)),
+        (404, Err(Code::BlobUnknown)),
+    ] {
         let fake = Fake::new(move |_| reply(status, &[], "")).await;
-        assert_eq!(code(fake.client().delete_blob(&repo("a"), &hello()).await), want, "{status}");
+        let got = fake.client().delete_blob(&repo("a"), &hello()).await.map_err(|error| error.code().clone());
+        assert_eq!(got, want, "{status}");
     }
 }

@@ -195,6 +195,18 @@ async fn requests_go_through_the_proxy_that_is_for_them() {
     for none in ["r.invalid", ".invalid", "invalid", "*", "a.invalid, r.invalid"] {
         assert_eq!(ask("r.invalid", none).await, (false, 0), "{none}");
     }
+    // With TLS there is a tunnel, in which the proxy reads nothing.
+    let tunnels = Fake::new(|_| reply(403, &[], "")).await;
+    let https = Some(format!("http://user:hunter2@{}", tunnels.host()));
+    let options = ClientOptions {
+        proxies: Proxies { https, ..Default::default() },
+        retry: skep_http::RetryOptions { attempts: 1, ..Default::default() },
+        ..with("r.invalid", Settings::default())
+    };
+    let client = Client::new("r.invalid", options).unwrap();
+    assert_eq!(code(client.list_tags(&repo("a"), &Page::default()).await), Code::Unavailable);
+    assert_eq!(tunnels.lines(), ["CONNECT r.invalid:443"]);
+    assert!(tunnels.seen()[0].text("proxy-authorization").unwrap().starts_with("Basic "));
     let near = Fake::new(|_| reply(200, &[], r#"{"tags":[]}"#)).await;
     assert_eq!(ask(near.host(), "").await, (true, 0));
 }

@@ -54,7 +54,18 @@ async fn what_is_malformed_or_unknown_has_its_code() {
         ("GET /v2/A/tags/list", 400, "NAME_INVALID"),
         ("GET /v2/a/../b/tags/list", 400, "NAME_INVALID"),
         ("GET /v2/a%2F..%2Fb/tags/list", 400, "NAME_INVALID"),
+        ("GET /v2/../../etc/tags/list", 400, "NAME_INVALID"),
+        ("GET /v2/%2e%2e/tags/list", 400, "NAME_INVALID"),
+        ("GET /v2/a%00b/tags/list", 400, "NAME_INVALID"),
+        ("GET /v2/a%0d%0ab/tags/list", 400, "NAME_INVALID"),
+        ("GET /v2/a%zz/tags/list", 400, "NAME_INVALID"),
+        ("GET /v2/a%/tags/list", 400, "NAME_INVALID"),
+        ("GET /v2/a%2/tags/list", 400, "NAME_INVALID"),
+        ("GET /v2/a%ff/tags/list", 400, "NAME_INVALID"),
+        ("GET /v2/a%252e%252e/tags/list", 400, "NAME_INVALID"),
         ("GET /v2/a/manifests/.bad", 400, "NAME_INVALID"),
+        ("GET /v2/a/manifests/v1%00", 400, "NAME_INVALID"),
+        ("PUT /v2/a/manifests/..", 400, "NAME_INVALID"),
         ("GET /v2/a/manifests/sha256:baddigeststring", 400, "DIGEST_INVALID"),
         ("GET /v2/a/blobs/sha256:wrong", 400, "DIGEST_INVALID"),
         ("DELETE /v2/a/blobs/sha256:wrong", 400, "DIGEST_INVALID"),
@@ -68,7 +79,11 @@ async fn what_is_malformed_or_unknown_has_its_code() {
         ("GET /v2/b/tags/list", 404, "NAME_UNKNOWN"),
         ("GET /v2/a/tags/list?n=x", 400, "PAGINATION_NUMBER_INVALID"),
         ("GET /v2/a/tags/list?n=-1", 400, "PAGINATION_NUMBER_INVALID"),
+        ("GET /v2/a/tags/list?n=", 400, "PAGINATION_NUMBER_INVALID"),
+        ("GET /v2/a/tags/list?n=%2B1", 400, "PAGINATION_NUMBER_INVALID"),
+        ("GET /v2/a/tags/list?n=99999999999999999999", 400, "PAGINATION_NUMBER_INVALID"),
         ("GET /v2/_catalog?n=1.5", 400, "PAGINATION_NUMBER_INVALID"),
+        (&format!("GET /v2/a/referrers/{digest}?n=-1"), 400, "PAGINATION_NUMBER_INVALID"),
         ("GET /v2/a/blobs/uploads/bm8", 404, "BLOB_UPLOAD_UNKNOWN"),
         ("PATCH /v2/a/blobs/uploads/bm8", 404, "BLOB_UPLOAD_UNKNOWN"),
         ("DELETE /v2/a/blobs/uploads/bm8", 404, "BLOB_UPLOAD_UNKNOWN"),
@@ -229,7 +244,7 @@ async fn tags_are_listed_in_pages_that_link() {
     for (query, tags, link) in [
         ("", json!(["alpha", "bravo", "charlie", "delta"]), None),
         ("?n=4", json!(["alpha", "bravo", "charlie", "delta"]), None),
-        ("?n=99999999999999999999", json!(null), None),
+        ("?n=18446744073709551615", json!(["alpha", "bravo", "charlie", "delta"]), None),
         ("?n=1000000", json!(["alpha", "bravo", "charlie", "delta"]), None),
         ("?n=0", json!([]), None),
         ("?n=3", json!(["alpha", "bravo", "charlie"]), next("n=3&last=charlie")),
@@ -239,10 +254,6 @@ async fn tags_are_listed_in_pages_that_link() {
         ("?last=zulu", json!([]), None),
     ] {
         let got = get(&server, &format!("/v2/a/tags/list{query}")).await;
-        if tags.is_null() {
-            assert_eq!(got.status, 400, "{query}");
-            continue;
-        }
         assert_eq!(got.json(), json!({"name": "a", "tags": tags}), "{query}");
         assert_eq!(got.text("link"), link.as_deref(), "{query}");
     }

@@ -6,20 +6,45 @@ mod support;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::stream;
+use http::Request;
 use serde_json::json;
+use skep_http::Client;
+use skep_http::ResponseBody;
 use skep_http::Server;
 use skep_registry::Algorithm;
+use skep_registry::Body;
 use skep_registry::Code;
+use skep_registry::Descriptor;
 use skep_registry::Digest;
+use skep_registry::Layout;
+use skep_registry::Manifest;
+use skep_registry::Memory;
+use skep_registry::OCTET_STREAM;
+use skep_registry::Page;
+use skep_registry::PutManifest;
+use skep_registry::Registry;
+use skep_registry::RegistryExt;
+use skep_registry::Result;
+use skep_registry::UploadOptions;
 use skep_registry::media_type;
+use tokio::sync::mpsc;
+use tower::ServiceExt;
 
+use crate::support::Served;
 use crate::support::ask::MANIFEST;
 use crate::support::ask::ask;
 use crate::support::ask::get;
 use crate::support::ask::image;
 use crate::support::ask::put_blob;
 use crate::support::ask::server;
+use crate::support::code;
+use crate::support::hello;
 use crate::support::odd::Odd;
+use crate::support::repo;
+use crate::support::tag;
+use crate::support::text;
 
 #[tokio::test]
 async fn an_upload_goes_from_chunk_to_chunk() {
@@ -182,7 +207,11 @@ async fn manifests_that_are_not_right_are_refused() {
     let untyped =
         manifest.replace(&format!("\"mediaType\":\"{}\",\"schemaVersion\"", media_type::IMAGE), "\"schemaVersion\"");
     let other = Digest::sha256(b"other");
-    let large = format!("{manifest}{}", " ".repeat(4 << 20));
+    let largest = format!("{manifest}{}", " ".repeat((4 << 20) - manifest.len()));
+    let large = format!("{largest} ");
+    let deep_list = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let deep_object = format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
+    let deep_field = manifest.replacen('{', &format!("{{\"x\":{deep_list},"), 1);
     let missing = manifest.replace(Digest::sha256(b"{}").as_str(), other.as_str());
     for (target, content_type, body, status, code) in [
         (other.as_str(), Some(media_type::IMAGE), manifest.as_str(), 400, "DIGEST_INVALID"),
@@ -192,6 +221,9 @@ async fn manifests_that_are_not_right_are_refused() {
         ("latest", Some(media_type::IMAGE), "[]", 400, "MANIFEST_INVALID"),
         ("latest", Some(media_type::IMAGE), "{}", 400, "MANIFEST_INVALID"),
         ("latest", None, "hello", 400, "MANIFEST_INVALID"),
+        ("latest", Some(media_type::IMAGE), &deep_list, 400, "MANIFEST_INVALID"),
+        ("latest", Some(media_type::IMAGE), &deep_object, 400, "MANIFEST_INVALID"),
+        ("latest", Some(media_type::IMAGE), &manifest[..manifest.len() - 1], 400, "MANIFEST_INVALID"),
         ("latest", Some(media_type::IMAGE), &large, 413, "SIZE_INVALID"),
         ("latest", Some(media_type::IMAGE), &missing, 404, "MANIFEST_BLOB_UNKNOWN"),
         ("latest?tag=.bad", Some(media_type::IMAGE), &manifest, 400, "NAME_INVALID"),
@@ -206,6 +238,9 @@ async fn manifests_that_are_not_right_are_refused() {
     for (headers, body) in [
         (&[("content-type", with_parameter.as_str())][..], &manifest),
         (&[], &manifest),
+        (&[], &largest),
+        // What is not understood is not looked into.
+        (&[MANIFEST], &deep_field),
         (&[MANIFEST], &untyped),
         (&[], &untyped),
     ] {
@@ -239,5 +274,125 @@ async fn types_that_a_client_does_not_accept_are_not_sent() {
         {
             assert_eq!(ask(&server, &line, &[("accept", accept)], "").await.status, status, "{line} {accept}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_slow_upload_holds_up_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::tree(dir.path(), Default::default()).unwrap();
+    for registry in [Arc::new(Memory::default()) as Arc<dyn Registry>, Arc::new(layout)] {
+        let server = Server::new(registry);
+        let begin = async || {
+            let got = ask(&server, "POST /v2/a/blobs/uploads/", &[], "").await;
+            got.text("location").unwrap().to_owned()
+        };
+        let (slow, fast) = (begin().await, begin().await);
+        let (parts, taken) = mpsc::channel(1);
+        let taken = stream::unfold(taken, async |mut taken| taken.recv().await.map(|part| (Ok(part), taken)));
+        let body = ResponseBody::from(Body::new(None, taken));
+        let request = Request::builder().method("PATCH").uri(&slow).body(body).unwrap();
+        let patch = tokio::spawn(server.clone().oneshot(request));
+        // The second one has room when the first is taken: the slow upload is under way.
+        parts.send(Bytes::from("hel")).await.unwrap();
+        parts.send(Bytes::from("l")).await.unwrap();
+        assert_eq!(ask(&server, &format!("PATCH {fast}"), &[], "world").await.status, 202);
+        let put = format!("PUT {fast}?digest={}", Digest::sha256(b"world"));
+        assert_eq!(ask(&server, &put, &[], "").await.status, 201);
+        parts.send(Bytes::from("o")).await.unwrap();
+        drop(parts);
+        assert_eq!(patch.await.unwrap().unwrap().status().as_u16(), 202);
+        assert_eq!(ask(&server, &format!("PUT {slow}?digest={}", hello()), &[], "").await.status, 201);
+        assert_eq!(&get(&server, &format!("/v2/a/blobs/{}", hello())).await.body[..], b"hello");
+    }
+}
+
+/// A registry behind a server, that behind a proxy, and that behind another: the clients of each, the nearest first.
+async fn depths(registry: Arc<dyn Registry>) -> (Vec<Client>, Vec<Served>) {
+    let (mut clients, mut servers) = (Vec::new(), Vec::new());
+    let mut next = registry;
+    for _ in 0..3 {
+        let served = Served::new(next).await;
+        clients.push(served.client());
+        next = Arc::new(served.client());
+        servers.push(served);
+    }
+    (clients, servers)
+}
+
+#[tokio::test]
+async fn errors_say_the_same_at_any_depth() {
+    let registry = Arc::new(Memory::default());
+    registry.write_blob(&repo("a"), Bytes::from("hello")).await.unwrap();
+    let (clients, _servers) = depths(registry.clone()).await;
+    let other = Digest::sha256(b"other");
+    let missing = json!({"schemaVersion": 2, "mediaType": media_type::IMAGE, "layers": [],
+        "config": Descriptor::of(media_type::EMPTY, b"{}")});
+    let missing = Manifest::new(media_type::IMAGE, missing.to_string());
+    let broken = Manifest::new(media_type::IMAGE, "{}");
+    let said = async |registry: &dyn Registry| {
+        fn words<T: std::fmt::Debug>(result: Result<T>) -> String {
+            result.unwrap_err().to_string()
+        }
+        let put = || PutManifest { tags: vec![tag("v1")], ..Default::default() };
+        let mut upload = registry.upload_blob(&repo("a"), UploadOptions::default()).await.unwrap();
+        upload.append(text("hello")).await.unwrap();
+        [
+            words(registry.get_blob(&repo("a"), &other, None).await),
+            words(registry.get_blob(&repo("b"), &other, None).await),
+            words(registry.get_blob(&repo("a"), &hello(), Some((5..6).into())).await),
+            words(registry.get_manifest(&repo("a"), &tag("v1").into()).await),
+            words(registry.get_manifest(&repo("a"), &other.clone().into()).await),
+            words(registry.list_tags(&repo("b"), &Page::default()).await),
+            words(registry.delete_blob(&repo("a"), &other).await),
+            words(registry.delete_manifest(&repo("a"), &tag("v1").into()).await),
+            words(registry.put_manifest(&repo("a"), &missing, put()).await),
+            words(registry.put_manifest(&repo("a"), &broken, put()).await),
+            words(upload.commit(&other).await),
+        ]
+    };
+    let nearest = said(&registry).await;
+    for (depth, client) in clients.iter().enumerate() {
+        assert_eq!(said(client).await, nearest, "{depth}");
+    }
+    // An answer to HEAD has no words, so only the code travels.
+    for client in &clients {
+        assert_eq!(code(client.head_blob(&repo("a"), &other).await), Code::BlobUnknown);
+        assert_eq!(code(client.head_manifest(&repo("a"), &tag("v1").into()).await), Code::ManifestUnknown);
+    }
+}
+
+#[tokio::test]
+async fn uploads_live_at_any_depth() {
+    let odd = Arc::new(Odd { min_chunk: 3, ..Default::default() });
+    let (clients, servers) = depths(odd.clone()).await;
+    let name = repo("a/b");
+    for (depth, client) in clients.iter().enumerate() {
+        let mut upload = client.upload_blob(&name, UploadOptions::default()).await.unwrap();
+        assert_eq!((upload.offset(), upload.min_chunk()), (0, 3));
+        upload.append(text("hello")).await.unwrap();
+        let id = upload.id().to_owned();
+        drop(upload);
+        // A chunk in the wrong place, and one that breaks off, leave it as it is.
+        let patch = |range: &str| reqwest::Client::new().patch(&id).header("content-range", range.to_owned());
+        assert_eq!(patch("3-4").body("lo").send().await.unwrap().status().as_u16(), 416, "{depth}");
+        // By another client, as after a restart.
+        let resume = async || {
+            let options = UploadOptions { resume: Some(id.clone()), ..Default::default() };
+            servers[depth].client().upload_blob(&name, options).await
+        };
+        let mut upload = resume().await.unwrap();
+        assert_eq!((upload.offset(), upload.min_chunk()), (5, 3), "{depth}");
+        upload.append(text(" world")).await.unwrap();
+        let digest = Digest::sha256(b"hello world");
+        assert_eq!(upload.commit(&digest).await.unwrap(), Descriptor::new(OCTET_STREAM, digest.clone(), 11));
+        assert_eq!(odd.read_blob(&name, &digest, 100).await.unwrap(), "hello world");
+        assert_eq!(code(resume().await), Code::BlobUploadUnknown, "{depth}");
+        odd.inner.delete_blob(&name, &digest).await.unwrap();
+        let mut upload = client.upload_blob(&name, UploadOptions::default()).await.unwrap();
+        upload.append(text("hello")).await.unwrap();
+        let options = UploadOptions { resume: Some(upload.id().to_owned()), ..Default::default() };
+        upload.cancel().await.unwrap();
+        assert_eq!(code(client.upload_blob(&name, options).await), Code::BlobUploadUnknown, "{depth}");
     }
 }

@@ -52,8 +52,21 @@ pub(crate) fn choose(headers: &HeaderMap) -> Option<Challenge> {
     Some(all.swap_remove(at))
 }
 
+/// As it would stand in a header.
+#[cfg(any(fuzzing, test))]
+impl std::fmt::Display for Challenge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.scheme)?;
+        for (at, (key, value)) in self.params.iter().enumerate() {
+            let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+            write!(f, "{} {key}=\"{value}\"", if at == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
 /// The challenges of one header; what follows something malformed is left out.
-fn parse(header: &str) -> Vec<Challenge> {
+pub(crate) fn parse(header: &str) -> Vec<Challenge> {
     let mut challenges: Vec<Challenge> = Vec::new();
     let mut rest = header;
     loop {
@@ -184,10 +197,8 @@ mod tests {
             scheme in "[a-z]{1,8}",
             params in prop::collection::vec(("[a-z]{1,8}", "[ -~]{0,20}"), 1..5),
         ) {
-            let quote = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"");
-            let printed: Vec<_> = params.iter().map(|(key, value)| format!("{key}=\"{}\"", quote(value))).collect();
-            let want = Challenge { scheme: scheme.clone(), params };
-            prop_assert_eq!(parse(&format!("{scheme} {}", printed.join(", "))), vec![want]);
+            let challenge = Challenge { scheme, params };
+            prop_assert_eq!(parse(&challenge.to_string()), vec![challenge]);
         }
 
         #[test]

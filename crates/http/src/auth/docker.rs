@@ -21,9 +21,10 @@ use crate::auth::helper::Helper;
 ///
 /// For each registry the first source counts that knows it: `DOCKER_AUTH_CONFIG` with JSON in it, the file
 /// `config.json` in `DOCKER_CONFIG` or else in `~/.docker`, the file that `REGISTRY_AUTH_FILE` names or else
-/// podman's `containers/auth.json` in `XDG_RUNTIME_DIR` and in `XDG_CONFIG_HOME` or `~/.config`. In each of them, a helper named in `credHelpers` is asked first, then the
-/// one in `credsStore`, then what stands in `auths`. An entry for a part of a registry, `host/team` say, counts
-/// more than any for the whole, and the longer one more than the shorter.
+/// podman's `containers/auth.json` in `XDG_RUNTIME_DIR` and in `XDG_CONFIG_HOME` or `~/.config`. In each of them, a
+/// helper named in `credHelpers` is asked first, then the one in `credsStore`, then what stands in `auths`. An entry
+/// for a part of a registry, `host/team` say, counts more than any for the whole, and the longer one more than the
+/// shorter.
 #[derive(Debug, Default)]
 pub struct DockerConfig {
     sources: Vec<Source>,
@@ -325,6 +326,60 @@ mod tests {
         ] {
             let got = config.for_repository(host, repo).await.unwrap();
             assert_eq!(got, want.map(|user| basic(user, "x")), "{host}/{repo}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_hub_is_known_by_each_of_its_names() {
+        for key in HUB_HOSTS.into_iter().chain([HUB_KEY, "https://index.docker.io/v1", "https://docker.io"]) {
+            let json = format!(r#"{{"auths":{{"{key}":{{"auth":"dXNlcjpwYXNz"}}}}}}"#);
+            for host in HUB_HOSTS {
+                assert_eq!(lookup(&json, host).await.unwrap(), basic("user", "pass"), "{key} {host}");
+            }
+            assert_eq!(lookup(&json, "registry.example.com").await.unwrap(), Credential::Anonymous);
+        }
+    }
+
+    #[tokio::test]
+    async fn each_place_is_looked_at_in_its_turn() {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, user) in [
+            ("home/.docker/config.json", "docker-home"),
+            ("home/.config/containers/auth.json", "podman-home"),
+            ("docker/config.json", "docker"),
+            ("run/containers/auth.json", "podman-run"),
+            ("xdg/containers/auth.json", "podman-xdg"),
+            ("file.json", "file"),
+        ] {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let entry = format!(r#"{{"auths":{{"r.example.com":{{"username":"{user}","password":"x"}}}}}}"#);
+            std::fs::write(path, entry).unwrap();
+        }
+        let inline = r#"{"auths":{"r.example.com":{"username":"inline","password":"x"}}}"#;
+        let (home, docker) = (("HOME", "home"), ("DOCKER_CONFIG", "docker"));
+        let (run, xdg, file) =
+            (("XDG_RUNTIME_DIR", "run"), ("XDG_CONFIG_HOME", "xdg"), ("REGISTRY_AUTH_FILE", "file.json"));
+        for (variables, want) in [
+            (&[][..], None),
+            (&[home], Some("docker-home")),
+            (&[("USERPROFILE", "home")], Some("docker-home")),
+            (&[docker, home, run, xdg, file], Some("docker")),
+            // DOCKER_CONFIG is in place of the home directory, and what is empty is not there.
+            (&[("DOCKER_CONFIG", "missing"), home], Some("podman-home")),
+            (&[("DOCKER_CONFIG", "missing"), home, run, xdg], Some("podman-run")),
+            (&[("DOCKER_CONFIG", "missing"), home, xdg], Some("podman-xdg")),
+            (&[("DOCKER_CONFIG", "missing"), home, run, xdg, file], Some("file")),
+            (&[("DOCKER_CONFIG", "missing"), run, ("REGISTRY_AUTH_FILE", "missing")], None),
+            (&[("DOCKER_AUTH_CONFIG", inline), docker, home], Some("inline")),
+            (&[("DOCKER_AUTH_CONFIG", "{}"), docker, home], Some("docker")),
+        ] {
+            let config = DockerConfig::load_with(|name| {
+                let (_, value) = variables.iter().find(|(key, _)| *key == name)?;
+                Some(if value.starts_with('{') { value.into() } else { dir.path().join(value).into() })
+            });
+            let got = config.unwrap().for_registry("r.example.com").await.unwrap();
+            assert_eq!(got, want.map_or(Credential::Anonymous, |user| basic(user, "x")), "{variables:?}");
         }
     }
 

@@ -305,6 +305,14 @@ mod tests {
             "erase r.example.com",
         ];
         assert_eq!(lines.lines().collect::<Vec<_>>(), want);
+        // And the one for all registries.
+        std::fs::write(&login.path, r#"{"credsStore":"test"}"#).unwrap();
+        assert_eq!(login.login("other.example.com", &basic("user", "pass")).await.unwrap(), kept);
+        assert!(login.logout("other.example.com").await.unwrap());
+        let lines = std::fs::read_to_string(&log).unwrap();
+        let want =
+            [r#"store {"Secret":"pass","ServerURL":"other.example.com","Username":"user"}"#, "erase other.example.com"];
+        assert_eq!(lines.lines().skip(3).collect::<Vec<_>>(), want);
         let bearer = login.login("r.example.com", &Credential::Bearer("t".to_owned())).await.unwrap_err();
         assert_eq!(bearer.code(), &Code::Unsupported);
         for name in ["../x", "-x", ".x", "a b"] {

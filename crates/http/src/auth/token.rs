@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::time::Duration;
-use std::time::Instant;
 use std::time::SystemTime;
 
 use http::HeaderValue;
@@ -12,6 +11,7 @@ use serde::Deserialize;
 use skep_registry::Code;
 use skep_registry::Error;
 use skep_registry::Result;
+use tokio::time::Instant;
 use url::Url;
 use url::form_urlencoded;
 
@@ -45,11 +45,17 @@ impl fmt::Debug for Token {
 }
 
 /// What a token server gave.
-#[derive(Debug)]
 pub(crate) struct Grant {
     pub(crate) token: Token,
     /// Takes the place of the refresh token that was used.
     pub(crate) refresh: Option<String>,
+}
+
+impl fmt::Debug for Grant {
+    /// Prints no secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Grant").field("token", &self.token).finish_non_exhaustive()
+    }
 }
 
 /// Asks the server that a challenge names for a token.
@@ -91,9 +97,16 @@ pub(crate) async fn fetch(
         return Err(Error::new(code, format!("token server {} answered {status}", place(&realm))).with_source(verdict));
     }
     let bytes = Answer::new(http::Method::GET, response, TIMEOUT).bytes(MAX_ANSWER).await?;
-    let answer: Granted = serde_json::from_slice(&bytes).map_err(|_| {
-        Error::new(Code::Unauthorized, format!("token server {} did not answer with a token", place(&realm)))
-    })?;
+    grant(&bytes, asked).map_err(|error| error.context(format_args!("token server {}", place(&realm))))
+}
+
+/// What the answer of a token server grants, that was asked at some time.
+///
+/// # Errors
+/// `Unauthorized`, without a word of the answer.
+pub(crate) fn grant(answer: &[u8], asked: Instant) -> Result<Grant> {
+    let answer: Granted = serde_json::from_slice(answer)
+        .map_err(|_| Error::new(Code::Unauthorized, "the answer does not grant a token"))?;
     let text = [answer.token, answer.access_token].into_iter().flatten().find(|text| !text.is_empty());
     let seconds = answer.expires_in.filter(|seconds| *seconds > 0).unwrap_or(DEFAULT_SECONDS);
     // Clocks differ and requests take time: a token is left alone shortly before its end.
@@ -157,7 +170,7 @@ async fn post(
 }
 
 /// The URL of the token server, if it is one that credentials may be sent to.
-fn realm(origin: &Url, challenge: &Challenge) -> Result<Url> {
+pub(crate) fn realm(origin: &Url, challenge: &Challenge) -> Result<Url> {
     let refuse = |why: &str| Err(Error::new(Code::Unauthorized, format!("the registry's token server {why}")));
     let Some(realm) = challenge.realm() else { return refuse("is not named") };
     origin::checked(origin, origin, realm).or_else(|why| refuse(&format!("is at {why}")))

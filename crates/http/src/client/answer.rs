@@ -32,6 +32,7 @@ pub(crate) struct Answer {
     headers: HeaderMap,
     body: Body,
     is_repeated: bool,
+    is_denied: bool,
 }
 
 impl Answer {
@@ -44,7 +45,7 @@ impl Answer {
             _ => wire::text(&headers, &header::CONTENT_LENGTH).and_then(wire::number),
         };
         let body = Body::new(len, parts(response, timeout));
-        Self { method, url, status, headers, body, is_repeated: false }
+        Self { method, url, status, headers, body, is_repeated: false, is_denied: false }
     }
 
     /// Reads the body into memory, if it is no longer than `limit`.
@@ -57,6 +58,11 @@ impl Answer {
     /// Notes that the request was sent before, and may have been heard.
     pub(crate) fn repeated(self, is_repeated: bool) -> Self {
         Self { is_repeated, ..self }
+    }
+
+    /// Notes that the registry knows the client, whatever the status says.
+    pub(crate) fn denied(self, is_denied: bool) -> Self {
+        Self { is_denied, ..self }
     }
 
     /// Tells whether what the request wants may have been done by one before it, whose answer was lost.
@@ -118,8 +124,19 @@ impl Answer {
         }
     }
 
-    /// The error that the answer states.
+    /// The error that the answer states; `Denied`, if it asks a client who it is that has said so.
     pub(crate) async fn into_error(self, unknown: Code) -> Error {
+        let is_denied = self.is_denied;
+        let stated = self.stated(unknown).await;
+        match stated.code() {
+            Code::Unauthorized if is_denied => {
+                Error::new(Code::Denied, stated.message().to_owned()).with_source(stated)
+            }
+            _ => stated,
+        }
+    }
+
+    async fn stated(self, unknown: Code) -> Error {
         let status = self.status;
         let place = place(self.url());
         let source = format!("{} {place}: {status}", self.method);

@@ -1,5 +1,6 @@
 //! Lists from a registry: pages of tags and repositories, however the registry links them.
 
+use http::HeaderMap;
 use http::header;
 use skep_registry::Code;
 use skep_registry::Error;
@@ -103,7 +104,7 @@ fn is_after(name: &str, other: &str) -> bool {
     name > other || name.split('/').gt(other.split('/'))
 }
 
-fn first_url(mut url: Url, asked: Option<usize>, after: Option<&str>) -> Url {
+pub(crate) fn first_url(mut url: Url, asked: Option<usize>, after: Option<&str>) -> Url {
     if let Some(query) = after.and_then(|after| after.strip_prefix('?')) {
         url.set_query(Some(query));
         return url;
@@ -122,19 +123,27 @@ fn first_url(mut url: Url, asked: Option<usize>, after: Option<&str>) -> Url {
 /// # Errors
 /// `Unsupported` when it is at another registry.
 pub(super) fn next_url(answer: &Answer) -> Result<Option<Url>> {
-    let values = answer.headers().get_all(header::LINK).iter().filter_map(|value| value.to_str().ok());
+    next_of(answer.url(), answer.headers())
+}
+
+/// The page that headers link to, which came from a URL.
+///
+/// # Errors
+/// As [`next_url`].
+pub(crate) fn next_of(from: &Url, headers: &HeaderMap) -> Result<Option<Url>> {
+    let values = headers.get_all(header::LINK).iter().filter_map(|value| value.to_str().ok());
     let Some(link) = wire::parse_next_link(values) else { return Ok(None) };
-    match answer.url().join(&link) {
-        Ok(url) if same_origin(&url, answer.url()) => Ok(Some(url)),
+    match from.join(&link) {
+        Ok(url) if same_origin(&url, from) => Ok(Some(url)),
         _ => {
-            let message = format!("{}: the next page is at {link:?}", place(answer.url()));
+            let message = format!("{}: the next page is at {link:?}", place(from));
             Err(Error::new(Code::Unsupported, message))
         }
     }
 }
 
 /// Where the page of a link begins: at an item, if that is all that the link says.
-fn cursor(link: &Url) -> String {
+pub(crate) fn cursor(link: &Url) -> String {
     let pairs: Vec<_> = link.query_pairs().collect();
     let only_place = pairs.iter().all(|(key, _)| key == "n" || key == "last");
     match pairs.iter().find(|(key, _)| key == "last") {

@@ -29,21 +29,33 @@ use crate::endpoint::Endpoint;
 use crate::wire;
 
 pub(super) async fn get(client: &Client, repo: &RepoName, reference: &ManifestRef) -> Result<Manifest> {
+    get_with_etag(client, repo, reference).await.map(|(manifest, _)| manifest)
+}
+
+/// Reads a manifest, with the tag that the registry gives its present state for conditions on it (RFC 9110, 8.8.3).
+pub(super) async fn get_with_etag(
+    client: &Client,
+    repo: &RepoName,
+    reference: &ManifestRef,
+) -> Result<(Manifest, Option<String>)> {
     let answer = request(client, Method::GET, repo, reference).await?;
     let answer = answer.expect(&[200], Code::ManifestUnknown).await?;
     let content_type = answer.text(&header::CONTENT_TYPE).map(wire::essence).unwrap_or_default().to_owned();
     let stated = answer.digest();
+    // A weak one is no condition to write on.
+    let etag = answer.text(&header::ETAG).filter(|etag| etag.starts_with('"')).map(str::to_owned);
     let bytes = answer.bytes(MAX_MANIFEST).await?;
     let (content_type, bytes) = match content_type.as_str() {
         schema1::SIGNED => (schema1::UNSIGNED.to_owned(), schema1::unsigned(&bytes)?),
         _ => (content_type, bytes),
     };
     let media_type = media_type_of(&content_type, &bytes)?;
-    match (reference, &stated) {
-        (ManifestRef::Digest(digest), _) | (_, Some(digest)) => Manifest::verified(media_type, digest, bytes),
+    let manifest = match (reference, &stated) {
+        (ManifestRef::Digest(digest), _) | (_, Some(digest)) => Manifest::verified(media_type, digest, bytes)?,
         // ECR states no digest on GET by tag, so it is computed.
-        (ManifestRef::Tag(_), None) => Ok(Manifest::new(media_type, bytes)),
-    }
+        (ManifestRef::Tag(_), None) => Manifest::new(media_type, bytes),
+    };
+    Ok((manifest, etag))
 }
 
 pub(super) async fn head(client: &Client, repo: &RepoName, reference: &ManifestRef) -> Result<Descriptor> {
@@ -88,16 +100,18 @@ pub(super) async fn put(client: &Client, repo: &RepoName, manifest: &Manifest, o
         }
         tags = open;
     }
+    let condition = if if_absent { Condition::Absent } else { Condition::None };
     let is_canonical = manifest.digest().algorithm() == Algorithm::Sha256;
     let mut knows_subject = false;
     match &tags[..] {
         [tag] if is_canonical => {
-            let answer = put_one(client, repo, &tag.clone().into(), &[], manifest, if_absent).await?;
+            let answer = put_one(client, repo, &tag.clone().into(), &[], manifest, condition).await?;
             knows_subject |= names_subject(&answer);
         }
         _ => {
             let digest = ManifestRef::Digest(manifest.digest().clone());
-            let put = put_one(client, repo, &digest, &tags, manifest, if_absent && !tags.is_empty()).await;
+            let of_all = if tags.is_empty() { Condition::None } else { condition };
+            let put = put_one(client, repo, &digest, &tags, manifest, of_all).await;
             let set = match put {
                 Ok(answer) => {
                     knows_subject |= names_subject(&answer);
@@ -108,7 +122,7 @@ pub(super) async fn put(client: &Client, repo: &RepoName, manifest: &Manifest, o
                 Err(error) => return Err(error),
             };
             for tag in tags.iter().filter(|tag| !set.contains(tag)) {
-                let answer = put_one(client, repo, &tag.clone().into(), &[], manifest, if_absent).await;
+                let answer = put_one(client, repo, &tag.clone().into(), &[], manifest, condition).await;
                 let answer = answer.map_err(|error| error.context(format_args!("tag {tag}")))?;
                 knows_subject |= names_subject(&answer);
             }
@@ -126,6 +140,17 @@ pub(super) async fn put(client: &Client, repo: &RepoName, manifest: &Manifest, o
     }
 }
 
+/// What must hold for a manifest to be stored (RFC 9110, 13.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition<'a> {
+    /// There is none under the name.
+    Absent,
+    /// Nothing.
+    None,
+    /// What is under the name is in this state still.
+    Same(&'a str),
+}
+
 /// Stores a manifest under one name, and tags along with its digest.
 pub(super) async fn put_one(
     client: &Client,
@@ -133,7 +158,7 @@ pub(super) async fn put_one(
     reference: &ManifestRef,
     tags: &[Tag],
     manifest: &Manifest,
-    if_absent: bool,
+    condition: Condition<'_>,
 ) -> Result<Answer> {
     let mut url = client.url(&Endpoint::Manifest(repo.clone(), reference.clone()));
     if !tags.is_empty() {
@@ -142,12 +167,14 @@ pub(super) async fn put_one(
     let mut request = Request::new(Method::PUT, url, Scope::push(repo))
         .header(header::CONTENT_TYPE, manifest.media_type())?
         .bytes(manifest.bytes().clone());
-    if if_absent {
-        request = request.header(header::IF_NONE_MATCH, "*")?;
-    }
+    request = match condition {
+        Condition::Absent => request.header(header::IF_NONE_MATCH, "*")?,
+        Condition::None => request,
+        Condition::Same(etag) => request.header(header::IF_MATCH, etag)?,
+    };
     let answer = client.send(request).await?;
     // The tag is not new any more, if the answer to the request that set it was lost.
-    let is_done = if_absent && answer.is_repeated() && answer.status() == 412;
+    let is_done = condition == Condition::Absent && answer.is_repeated() && answer.status() == 412;
     if is_done && client.head_manifest(repo, reference).await?.digest == *manifest.digest() {
         return Ok(answer);
     }

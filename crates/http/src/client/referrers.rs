@@ -9,7 +9,6 @@ use skep_registry::Error;
 use skep_registry::Listing;
 use skep_registry::Manifest;
 use skep_registry::ManifestContent;
-use skep_registry::ManifestRef;
 use skep_registry::ReferrerQuery;
 use skep_registry::RepoName;
 use skep_registry::Result;
@@ -20,6 +19,7 @@ use crate::auth::Scope;
 use crate::client::Client;
 use crate::client::list::next_url;
 use crate::client::manifest;
+use crate::client::manifest::Condition;
 use crate::client::send::Request;
 use crate::endpoint::Endpoint;
 use crate::wire;
@@ -39,7 +39,7 @@ pub(super) async fn list(
     let artifact_type = query.artifact_type.as_deref();
     let mut all = match from_list(client, repo, subject, artifact_type).await? {
         Some(all) => all,
-        None => from_tag(client, repo, subject).await?.and_then(|content| content.manifests).unwrap_or_default(),
+        None => from_tag(client, repo, subject).await?.and_then(|(content, _)| content.manifests).unwrap_or_default(),
     };
     all.retain(|descriptor| artifact_type.is_none() || descriptor.artifact_type.as_deref() == artifact_type);
     all.sort_by(|one, other| one.digest.as_str().cmp(other.digest.as_str()));
@@ -49,17 +49,12 @@ pub(super) async fn list(
 
 /// Enters a manifest into the list that stands in for one of the registry (spec, "Pushing Manifests with Subject").
 pub(super) async fn add(client: &Client, repo: &RepoName, subject: &Digest, referrer: Descriptor) -> Result<()> {
-    let mut content = from_tag(client, repo, subject).await?.unwrap_or_else(|| ManifestContent {
-        schema_version: 2,
-        media_type: Some(media_type::INDEX.to_owned()),
-        ..Default::default()
-    });
-    let manifests = content.manifests.get_or_insert_default();
-    if manifests.iter().any(|one| one.digest == referrer.digest) {
-        return Ok(());
-    }
-    manifests.push(referrer);
-    store(client, repo, subject, &content).await
+    let enter = |manifests: &mut Vec<Descriptor>| {
+        let is_new = manifests.iter().all(|one| one.digest != referrer.digest);
+        manifests.extend(is_new.then(|| referrer.clone()));
+        is_new
+    };
+    change(client, repo, subject, enter).await
 }
 
 /// Strikes a manifest from the list that stands in for one of the registry (spec, "Deleting Manifests").
@@ -67,11 +62,74 @@ pub(super) async fn remove(client: &Client, repo: &RepoName, subject: &Digest, r
     if from_list(client, repo, subject, None).await?.is_some() {
         return Ok(());
     }
-    let Some(mut content) = from_tag(client, repo, subject).await? else { return Ok(()) };
-    let manifests = content.manifests.get_or_insert_default();
-    let before = manifests.len();
-    manifests.retain(|one| one.digest != *referrer);
-    if manifests.len() == before { Ok(()) } else { store(client, repo, subject, &content).await }
+    let strike = |manifests: &mut Vec<Descriptor>| {
+        let before = manifests.len();
+        manifests.retain(|one| one.digest != *referrer);
+        manifests.len() < before
+    };
+    change(client, repo, subject, strike).await
+}
+
+/// Changes the list that stands in for one of the registry; `edit` tells whether there is something to change.
+///
+/// Clients read it, change it and write it back, and can undo what others write in between. Callers of one client
+/// take turns. Of several clients, the registry tells, if it knows conditions.
+///
+/// spec, "Pushing Manifests with Subject": the client SHOULD use a conditional push where ETags are supported.
+async fn change(
+    client: &Client,
+    repo: &RepoName,
+    subject: &Digest,
+    edit: impl Fn(&mut Vec<Descriptor>) -> bool,
+) -> Result<()> {
+    let _turn = client.inner.referrers.lock().await;
+    let (mut tries, mut gone) = (0, Vec::new());
+    loop {
+        tries += 1;
+        let found = from_tag(client, repo, subject).await?;
+        let condition = match &found {
+            None => Condition::Absent,
+            Some((_, Some(etag))) => Condition::Same(etag),
+            Some((_, None)) => Condition::None,
+        };
+        let mut content = found.as_ref().map(|(content, _)| content.clone()).unwrap_or_else(|| ManifestContent {
+            schema_version: 2,
+            media_type: Some(media_type::INDEX.to_owned()),
+            ..Default::default()
+        });
+        if !edit(content.manifests.get_or_insert_default()) {
+            return Ok(());
+        }
+        content.manifests.get_or_insert_default().retain(|one| !gone.contains(&one.digest));
+        let tag = tag_of(subject);
+        let index = Manifest::new(media_type::INDEX, content.to_bytes());
+        match manifest::put_one(client, repo, &tag.clone().into(), &[], &index, condition).await {
+            Err(error) if *error.code() == Code::PreconditionFailed && tries < MAX_TRIES => {
+                tracing::debug!(%tag, "list of referrers changed meanwhile");
+            }
+            // What was deleted by others is in the list still, and some registries take no index of what is not there.
+            Err(error) if *error.code() == Code::ManifestBlobUnknown && tries < MAX_TRIES => {
+                let before = gone.len();
+                gone.extend(missing(client, repo, &content).await?);
+                if gone.len() == before {
+                    return Err(error.context(format_args!("tag {tag}, for referrers")));
+                }
+            }
+            stored => return stored.map(drop).map_err(|error| error.context(format_args!("tag {tag}, for referrers"))),
+        }
+    }
+}
+
+/// The manifests of a list that the registry does not have.
+async fn missing(client: &Client, repo: &RepoName, content: &ManifestContent) -> Result<Vec<Digest>> {
+    let mut missing = Vec::new();
+    for one in content.manifests.iter().flatten() {
+        match manifest::head(client, repo, &one.digest.clone().into()).await {
+            Err(error) if error.is_not_found() => missing.push(one.digest.clone()),
+            found => drop(found?),
+        }
+    }
+    Ok(missing)
 }
 
 /// The registry's own list; none when it has no such lists.
@@ -115,11 +173,16 @@ async fn from_list(
     Ok(Some(all))
 }
 
-/// The list that stands in for the registry's (spec, "Referrers Tag Schema"); none if there is none.
-async fn from_tag(client: &Client, repo: &RepoName, subject: &Digest) -> Result<Option<ManifestContent>> {
+/// The list that stands in for the registry's (spec, "Referrers Tag Schema"), and its state for conditions; none if
+/// there is none.
+async fn from_tag(
+    client: &Client,
+    repo: &RepoName,
+    subject: &Digest,
+) -> Result<Option<(ManifestContent, Option<String>)>> {
     let tag = tag_of(subject);
-    let manifest = match manifest::get(client, repo, &tag.clone().into()).await {
-        Ok(manifest) => manifest,
+    let (manifest, etag) = match manifest::get_with_etag(client, repo, &tag.clone().into()).await {
+        Ok(found) => found,
         Err(error) if error.is_not_found() => return Ok(None),
         Err(error) => return Err(error),
     };
@@ -127,14 +190,8 @@ async fn from_tag(client: &Client, repo: &RepoName, subject: &Digest) -> Result<
         let message = format!("tag {tag}, for referrers, is of type {:?}", manifest.media_type());
         return Err(Error::new(Code::ManifestInvalid, message));
     }
-    manifest.content().map(Some).map_err(|error| error.context(format_args!("tag {tag}, for referrers")))
-}
-
-async fn store(client: &Client, repo: &RepoName, subject: &Digest, content: &ManifestContent) -> Result<()> {
-    let tag = tag_of(subject);
-    let index = Manifest::new(media_type::INDEX, content.to_bytes());
-    let put = manifest::put_one(client, repo, &ManifestRef::Tag(tag.clone()), &[], &index, false).await;
-    put.map(drop).map_err(|error| error.context(format_args!("tag {tag}, for referrers")))
+    let content = manifest.content().map_err(|error| error.context(format_args!("tag {tag}, for referrers")))?;
+    Ok(Some((content, etag)))
 }
 
 /// The tag that stands in for the list of referrers of a digest.
@@ -145,6 +202,9 @@ fn tag_of(subject: &Digest) -> Tag {
 
 /// Bytes of lists that are read for one call; each is a manifest, and may be as large as one.
 const MAX_BYTES: u64 = 64 << 20;
+
+/// How often a list is read and written, when others write it at the same time.
+const MAX_TRIES: u32 = 8;
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,7 @@ use skep_registry::Result;
 use url::Url;
 
 use crate::auth::Authorization;
+use crate::auth::Next;
 use crate::auth::Scope;
 use crate::body::held;
 use crate::client::Client;
@@ -200,10 +201,12 @@ impl Client {
             }
             let response = self.send_once(request, &url, headers).await?;
             let status = response.status();
+            let mut is_denied = false;
             if status == StatusCode::UNAUTHORIZED && is_own && challenges < MAX_CHALLENGES {
                 challenges += 1;
                 let next = self.inner.auth.respond(response.headers(), &request.scope, &authorization).await?;
-                if let Some(next) = next {
+                is_denied = matches!(next, Next::Deny);
+                if let Next::Retry(next) = next {
                     if !request.can_be_repeated() {
                         // The token was good when the transfer began; a transfer that is taken up has a new one.
                         let message = format!("{} {}: the token ended on the way", request.method, place(&url));
@@ -221,7 +224,7 @@ impl Client {
                 url = target;
                 continue;
             }
-            let answer = Answer::new(request.method.clone(), response, self.inner.read_timeout);
+            let answer = Answer::new(request.method.clone(), response, self.inner.read_timeout).denied(is_denied);
             return match request.whole {
                 Some(limit) if status.is_success() => answer.whole(limit).await,
                 _ => Ok(answer),

@@ -16,6 +16,7 @@ use hyper_util::rt::TokioTimer;
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -58,10 +59,14 @@ where
         let (service, watcher) = (TowerToHyperService::new(service.clone()), graceful.watcher());
         let mut closed = closed.clone();
         connections.spawn(async move {
-            tokio::select! {
+            let mut stream = stream;
+            let opening = tokio::select! {
                 _ = closed.changed() => return,
-                speaks = speaks(&stream) => if !speaks { return },
-            }
+                opening = tokio::time::timeout(HEADER_TIMEOUT, opening(&mut stream)) => opening,
+            };
+            let Ok(Ok(opening)) = opening else { return };
+            let (reader, writer) = stream.into_split();
+            let stream = tokio::io::join(io::Cursor::new(opening).chain(reader), writer);
             let connection = builder();
             let connection = connection.serve_connection(TokioIo::new(stream), service);
             if let Err(error) = watcher.watch(connection).await {
@@ -76,11 +81,20 @@ where
     Ok(())
 }
 
-/// Waits for the first byte; which protocol it is of is decided later, and that has no time limit of its own.
-async fn speaks(stream: &TcpStream) -> bool {
+/// Reads what a client begins with, up to where it is plain which protocol it speaks.
+///
+/// The builder finds that out as well, but has no limit to how long it waits: a client that says `P` and no more
+/// would hold a connection for ever.
+async fn opening(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     // Small answers follow small requests here, one by one; waiting to fill a segment would cost 40 ms each.
-    let ready = stream.set_nodelay(true).is_ok();
-    ready && matches!(tokio::time::timeout(HEADER_TIMEOUT, stream.readable()).await, Ok(Ok(())))
+    stream.set_nodelay(true)?;
+    let mut opening = Vec::with_capacity(PREFACE.len());
+    while opening.len() < PREFACE.len() && PREFACE.starts_with(&opening) {
+        if stream.read_buf(&mut opening).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(opening)
 }
 
 fn builder() -> Builder<TokioExecutor> {
@@ -95,6 +109,8 @@ fn builder() -> Builder<TokioExecutor> {
     builder
 }
 
+/// What clients that speak HTTP/2 begin with (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How long a client may take to send the head of a request, and a connection may idle between two.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often an idle HTTP/2 connection is asked whether it is still there.
