@@ -219,6 +219,21 @@ async fn what_a_registry_has_is_read_from_any_form_of_range() {
 }
 
 #[tokio::test]
+async fn a_session_that_the_registry_gave_up_is_unknown() {
+    for (status, body) in [
+        (404, r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#),
+        (404, r#"{"errors":[{"code":"BLOB_UPLOAD_INVALID"}]}"#),
+        (400, r#"{"errors":[{"code":"BLOB_UPLOAD_INVALID"}]}"#),
+        (404, "not found"),
+    ] {
+        let fake = Fake::new(move |_| reply(status, &[], body)).await;
+        let options = UploadOptions { resume: Some(format!("http://{}/up", fake.host())), ..Default::default() };
+        let error = code(fake.client().upload_blob(&repo("a"), options).await);
+        assert_eq!(error, Code::BlobUploadUnknown, "{status} {body}");
+    }
+}
+
+#[tokio::test]
 async fn a_chunk_that_was_kept_in_part_is_an_error_with_the_true_offset() {
     let fake = Fake::new(|seen| match seen.method.as_str() {
         "POST" => reply(202, &[("location", "/up")], ""),
@@ -477,4 +492,6 @@ async fn deleting_that_is_disabled_is_unsupported() {
         let got = fake.client().delete_blob(&repo("a"), &hello()).await.map_err(|error| error.code().clone());
         assert_eq!(got, want, "{status}");
     }
+    let fake = Fake::new(|_| reply(400, &[], r#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#)).await;
+    assert_eq!(code(fake.client().delete_manifest(&repo("a"), &tag("v1").into()).await), Code::NameUnknown);
 }

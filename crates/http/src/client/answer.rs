@@ -112,14 +112,17 @@ impl Answer {
 
     /// Lets the answer to DELETE through that says it is done, and makes an error of any other.
     pub(crate) async fn expect_deleted(self, unknown: Code) -> Result<()> {
-        // spec, "Content Management": where deleting is disabled, that is a 400 or a 405, whatever its code.
+        // spec, "Content Management": where deleting is disabled, that is a 400 or a 405, whatever its code; but zot
+        // answers 400 also for a repository that it does not have.
         let is_disabled = self.status() == 400;
         if self.is_repeated && self.status() == 404 {
             return Ok(());
         }
         match self.expect(&[200, 202, 204], unknown).await {
             Ok(_) => Ok(()),
-            Err(error) if is_disabled => Err(Error::new(Code::Unsupported, error.to_string()).with_source(error)),
+            Err(error) if is_disabled && !error.is_not_found() => {
+                Err(Error::new(Code::Unsupported, error.to_string()).with_source(error))
+            }
             Err(error) => Err(error),
         }
     }

@@ -154,7 +154,11 @@ impl HttpUpload {
             return Err(unknown());
         }
         let answer = client.send(Request::get(url.clone(), Scope::push(repo))).await?;
-        let answer = answer.expect(&[204], Code::BlobUploadUnknown).await?;
+        let answer = answer.expect(&[204], Code::BlobUploadUnknown).await.map_err(|error| match error.code() {
+            // distribution ends a session that has more bytes than it acknowledged, and calls it invalid.
+            Code::BlobUploadInvalid => unknown().with_source(error),
+            _ => error,
+        })?;
         let mut upload = Self { client: client.clone(), repo: repo.clone(), url, offset: 0, min_chunk: 0 };
         upload.offset = acknowledged(&answer)
             .ok_or_else(|| Error::new(Code::Unsupported, format!("{}: no Range of bytes", place(&upload.url))))?;
