@@ -54,6 +54,12 @@ pub(crate) struct Global {
     /// Speak to registries without TLS, even those that are not on this machine.
     #[arg(long, global = true, value_parser = switch(), env = "SKEP_PLAIN_HTTP")]
     pub(crate) plain_http: bool,
+
+    /// The configuration of this command, in place of ~/.config/skep/config.toml. It says how single registries are
+    /// reached; `skep config` prints what holds. (It is not called --config, because `skep serve --config` is
+    /// another file: what to serve.)
+    #[arg(long, global = true, env = "SKEP_CONFIG", value_name = "FILE")]
+    pub(crate) client_config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -108,6 +114,11 @@ pub(crate) enum Command {
     Login(Login),
     /// Forget the credentials for a registry.
     Logout(Logout),
+    /// Tell which configuration file is in use, and what holds for registries. No secrets are printed.
+    Config {
+        #[command(subcommand)]
+        part: Option<ConfigPart>,
+    },
     /// Run a registry, over a directory or in memory.
     Serve(Serve),
     /// Print the version.
@@ -117,6 +128,13 @@ pub(crate) enum Command {
         /// The shell.
         shell: Shell,
     },
+}
+
+impl Command {
+    /// Tells whether the command has nothing to do with registries, so that the configuration may be wrong.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self, Self::Completions { .. } | Self::Config { part: Some(ConfigPart::Path) } | Self::Version)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -370,6 +388,12 @@ pub(crate) struct Logout {
     /// Which registry: `host[:port]`.
     #[arg(value_name = "HOST")]
     pub(crate) host: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigPart {
+    /// Print only where the file is, or would be.
+    Path,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod blob;
 mod cat;
+mod config;
 mod copy;
 mod cp;
 mod inspect;
@@ -22,12 +23,12 @@ use clap::CommandFactory;
 use serde::Serialize;
 use skep::Address;
 use skep::Client;
-use skep::ClientOptions;
 use skep::OnProgress;
 
 use crate::args::Cli;
 use crate::args::Command;
 use crate::args::Global;
+use crate::config::Config;
 use crate::exit::Exit;
 use crate::exit::Failure;
 use crate::exit::Outcome;
@@ -37,16 +38,15 @@ use crate::progress::Progress;
 /// What every command has: the way to registries, and how to answer.
 pub(crate) struct Session {
     pub(crate) client: Client,
-    pub(crate) plain_http: bool,
+    pub(crate) config: Config,
     pub(crate) json: bool,
     pub(crate) progress: Arc<Progress>,
 }
 
 impl Session {
-    pub(crate) fn new(global: &Global) -> Self {
-        let options = ClientOptions { plain_http: global.plain_http, ..Default::default() };
+    pub(crate) fn new(global: &Global, config: Config) -> Self {
         let progress = Arc::new(Progress::new(global));
-        Self { client: Client::new(options), plain_http: global.plain_http, json: global.json, progress }
+        Self { client: Client::new(config.client()), config, json: global.json, progress }
     }
 
     /// Shows what the library reports.
@@ -86,6 +86,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Blob(args) => blob::blob(session, args).await,
         Command::Login(args) => login::login(session, args).await,
         Command::Logout(args) => login::logout(session, args).await,
+        Command::Config { part } => config::config(session, part),
         Command::Version => version(session),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "skep", &mut io::stdout());

@@ -52,6 +52,7 @@ impl Desk {
         }
         // Nobody's credentials, and a fixed time.
         command.env("HOME", self.dir.path()).env("SOURCE_DATE_EPOCH", "1700000000");
+        command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_RUNTIME_DIR").env_remove("REGISTRY_AUTH_FILE");
         command
     }
 
@@ -551,4 +552,49 @@ fn hostile_names_do_not_steer_the_terminal() {
     let came = desk.run("cat oci:store \x1b[31mred");
     assert_eq!(came.exit, 4);
     assert!(!came.err.contains('\x1b'), "{:?}", came.err);
+}
+
+#[test]
+fn a_file_says_how_registries_are_reached() {
+    let desk = Desk::new();
+    let served = desk.serve("serve --addr 127.0.0.1:0 --memory");
+    let host = &served.addr;
+    desk.ok(&format!("push -q site {host}/site:v1"));
+    assert_eq!(desk.ok("config"), format!("no file: {}\n", desk.path(".config/skep/config.toml").display()));
+    // A registry that is nowhere, and read from its mirror.
+    let text = format!(
+        "[registry.'registry.invalid']\nmirrors = ['{host}']\nheaders = {{ x-key = 'hunter2' }}\nca = ['ca.pem']\n\
+         retry = {{ attempts = 1 }}\n"
+    );
+    fs::create_dir_all(desk.path(".config/skep")).unwrap();
+    let path = desk.path(".config/skep/config.toml");
+    fs::write(&path, text.replace("ca = ['ca.pem']\n", "")).unwrap();
+    assert_eq!(desk.ok("cat registry.invalid/site:v1 css.txt"), "sorts before css/");
+    assert_eq!(desk.ok("config path"), format!("{}\n", path.display()));
+    let other = desk.path("other.toml");
+    fs::write(&other, text).unwrap();
+    let shown = desk.ok("config --client-config other.toml");
+    assert_eq!(
+        shown,
+        format!(
+            "file: other.toml\nregistry: registry.invalid\n  ca: ca.pem\n  headers: x-key\n  mirrors: {host}\n  \
+             retry attempts: 1\n"
+        )
+    );
+    let json = desk.ok("config --json --client-config other.toml --plain-http");
+    assert_eq!(
+        (field(&json, "schema"), field(&json, "exists"), field(&json, "plain_http")),
+        ("skep/config/v1".to_owned(), "true".to_owned(), "true".to_owned())
+    );
+    assert!(!json.contains("hunter2") && !shown.contains("hunter2"));
+    let came = desk.run("cat --client-config other.toml registry.invalid/site:v1 css.txt");
+    assert!(came.exit == 12 && came.err.contains("cannot read ca.pem"), "{} {}", came.exit, came.err);
+    fs::write(&path, "[registry.'a.b']\nskip_verify = true\n").unwrap();
+    let came = desk.run(&format!("tags {host}/site"));
+    assert_eq!(came.exit, 2);
+    assert!(came.err.contains("config.toml:2:1: unknown field `skip_verify`"), "{}", came.err);
+    assert_eq!(desk.ok("config path"), format!("{}\n", path.display()));
+    let out = desk.command("config path").env("SKEP_CONFIG", "none.toml").output().unwrap();
+    assert_eq!(out.stdout, b"none.toml\n");
+    assert_eq!(desk.run("config --client-config none.toml").exit, 12);
 }
