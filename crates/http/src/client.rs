@@ -135,6 +135,7 @@ impl Client {
     /// `NameInvalid` when this is not the host of a registry; `Unknown` when a certificate cannot be read or is
     /// malformed; `Unsupported` when a header of the settings is.
     pub fn new(host: &str, options: ClientOptions) -> Result<Self> {
+        let host = host.trim();
         let known_as = host.split_once("://").map_or(host, |(_, rest)| rest).trim_end_matches('/');
         let settings = options.registries.get(known_as).cloned().unwrap_or_default();
         let base = base_url(host, options.plain_http || settings.plain_http)?;
@@ -152,6 +153,11 @@ impl Client {
                 knows_referrers: AtomicBool::new(false),
             }),
         })
+    }
+
+    /// The URL that the registry is at: scheme, host and port.
+    pub fn base_url(&self) -> &Url {
+        &self.inner.base
     }
 
     /// Asks whether there is a registry that lets the client in (spec, end-1).
