@@ -3,7 +3,7 @@
 pub(crate) mod answer;
 mod blob;
 mod list;
-mod manifest;
+pub(crate) mod manifest;
 pub(crate) mod origin;
 mod outgoing;
 pub(crate) mod proxies;
@@ -14,6 +14,7 @@ mod schema1;
 pub(crate) mod send;
 pub(crate) mod settings;
 pub(crate) mod transport;
+pub(crate) mod trouble;
 mod upload;
 pub(crate) mod warning;
 
@@ -181,10 +182,14 @@ impl Client {
         blob::foreign(self, descriptor).await
     }
 
-    fn url(&self, endpoint: &Endpoint) -> Url {
+    pub(crate) fn url(&self, endpoint: &Endpoint) -> Url {
         let mut url = self.inner.base.clone();
         url.set_path(&endpoint.to_string());
         url
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.inner.transport
     }
 }
 
