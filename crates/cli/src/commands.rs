@@ -1,15 +1,18 @@
 //! The commands, each a function from arguments to an answer.
 
+mod auth;
 mod blob;
 mod cat;
 mod config;
 mod copy;
 mod cp;
+pub(crate) mod doctor;
 mod inspect;
 mod list;
 mod login;
 mod manifest;
 mod names;
+mod nearest;
 mod pull;
 mod push;
 mod referrers;
@@ -67,6 +70,16 @@ impl Session {
 }
 
 pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
+    let read = command.reads();
+    match (dispatch(session, command).await, read) {
+        (Err(failure), Some(address)) if failure.exit == Exit::NotFound => {
+            Err(nearest::hinted(session, failure, &address).await)
+        }
+        (outcome, _) => outcome,
+    }
+}
+
+async fn dispatch(session: &Session, command: Command) -> Outcome {
     match command {
         Command::Push(args) => push::push(session, args).await,
         Command::Pull(args) => pull::pull(session, args).await,
@@ -86,13 +99,14 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Blob(args) => blob::blob(session, args).await,
         Command::Login(args) => login::login(session, args).await,
         Command::Logout(args) => login::logout(session, args).await,
+        Command::Auth(args) => auth::auth(session, args).await,
         Command::Config { part } => config::config(session, part),
         Command::Version => version(session),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "skep", &mut io::stdout());
             Ok(())
         }
-        Command::Serve(_) => unreachable!("main gives a server its own way"),
+        Command::Doctor(_) | Command::Serve(_) => unreachable!("main gives them their own way"),
     }
 }
 

@@ -74,6 +74,10 @@ async fn run(cli: Cli) -> Outcome {
     }
     let config = if cli.command.is_local() { Config::unread(&cli.global) } else { Config::load(&cli.global)? };
     let session = Session::new(&cli.global, config);
+    if let Command::Doctor(args) = cli.command {
+        // It has something to remove before it ends.
+        return commands::doctor::doctor(&session, args).await;
+    }
     tokio::select! {
         outcome = commands::run(&session, cli.command) => {
             session.progress.clear();

@@ -25,6 +25,13 @@ struct Answer {
     registries: BTreeMap<String, Shown>,
 }
 
+#[derive(Serialize)]
+struct Place {
+    schema: &'static str,
+    path: Option<String>,
+    exists: bool,
+}
+
 /// Proxies without the passwords that they may be named with.
 #[derive(Serialize)]
 struct Proxies {
@@ -54,7 +61,10 @@ struct Shown {
 pub(super) fn config(session: &Session, part: Option<ConfigPart>) -> Outcome {
     let config = &session.config;
     let path = config.path.as_ref().map(|path| path.display().to_string());
-    if matches!(part, Some(ConfigPart::Path)) && !session.json {
+    if matches!(part, Some(ConfigPart::Path)) {
+        if session.json {
+            return output::json(&Place { schema: "skep/config-path/v1", path, exists: config.is_there });
+        }
         let Some(path) = path else {
             let message = "neither SKEP_CONFIG, XDG_CONFIG_HOME nor HOME says where the configuration is";
             return Err(Failure::new(Exit::NotFound, message));

@@ -54,7 +54,7 @@ pub(super) async fn logout(session: &Session, args: Logout) -> Outcome {
 }
 
 /// The host as credentials know it.
-fn bare(host: &str) -> &str {
+pub(super) fn bare(host: &str) -> &str {
     host.split_once("://").map_or(host, |(_, host)| host).trim_end_matches('/')
 }
 
