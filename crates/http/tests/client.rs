@@ -405,7 +405,7 @@ async fn every_thing_to_do_with_content_is_one_call() {
     let got = client.get_manifest(&name, &v1).await.unwrap();
     assert_eq!((got.media_type(), got.bytes()), (media_type::IMAGE, &Bytes::from(json)));
     assert_eq!(client.tags(&name).try_collect::<Vec<_>>().await.unwrap(), [tag("v1")]);
-    assert_eq!(client.repos().try_collect::<Vec<_>>().await.unwrap(), [name.clone()]);
+    assert_eq!(client.repos().try_collect::<Vec<_>>().await.unwrap(), std::slice::from_ref(&name));
 
     assert!(client.remove_manifest(&name, &v1).await.unwrap());
     assert!(!client.remove_manifest(&name, &v1).await.unwrap());

@@ -69,7 +69,7 @@ pub(super) async fn auth(session: &Session, args: Auth) -> Outcome {
                 failures.note(accepted);
             }
             None if host.is_some() => {
-                failures.note(Err(none(format!("no credentials are kept for {name}")))).unwrap_or(())
+                failures.note::<()>(Err(none(format!("no credentials are kept for {name}"))));
             }
             _ => show(session, &row)?,
         }

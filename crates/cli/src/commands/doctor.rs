@@ -97,7 +97,7 @@ fn lines(finding: &Finding) -> String {
 }
 
 fn conclude(session: &Session, host: &str, report: Report) -> Outcome {
-    let Report { findings, blocker, .. } = report;
+    let Report { findings, blocker } = report;
     let count = |grade: Grade| findings.iter().filter(|finding| finding.grade == grade).count();
     if session.json {
         let line = |finding: &Finding| Line {
