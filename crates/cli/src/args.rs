@@ -20,7 +20,7 @@ use skep_registry::Tag;
 /// A REF is `host[:port]/repo[:tag][@digest]`, or `oci:PATH[:tag]` for an OCI layout in a directory.
 /// Data goes to standard output, words to standard error.
 #[derive(Debug, Parser)]
-#[command(name = "skep", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "skep", version, max_term_width = 100, after_help = AFTER)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -29,14 +29,22 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-const EXIT_CODES: &str = "\
+const AFTER: &str = "\
+Examples:
+  skep push ./site registry.example.com/team/site:v1    a directory goes out
+  skep ls -l registry.example.com/team/site:v1          what is in it
+  skep cat registry.example.com/team/site:v1 index.html one file comes back
+  skep push ./site oci:./store:v1                       the same without any registry
+  skep login registry.example.com -u me                 once, if the registry wants to know
+  skep doctor registry.example.com/team/site            if something does not work
+
 Exit codes: 0 ok, 1 other, 2 usage, 3 auth, 4 not found, 5 verification or policy, 6 conflict, 7 network, \
 8 rate limited, 9 registry cannot, 10 integrity, 11 partial, 12 local disk, 130 interrupted";
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Answer in JSON, one object, and say errors in JSON too.
+    /// Answer with one JSON object on standard output, and say errors as one on standard error.
     #[arg(long, global = true, value_parser = switch(), env = "SKEP_JSON")]
     pub(crate) json: bool,
 
@@ -44,7 +52,7 @@ pub(crate) struct Global {
     #[arg(short, long, global = true, value_parser = switch(), env = "SKEP_QUIET")]
     pub(crate) quiet: bool,
 
-    /// Tell what happens; twice tells more.
+    /// Tell what happens, request by request if given twice.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 
@@ -52,9 +60,16 @@ pub(crate) struct Global {
     #[arg(long, global = true, env = "SKEP_PROGRESS", value_enum, default_value_t = Progress::Auto)]
     pub(crate) progress: Progress,
 
-    /// Speak to registries without TLS, even those that are not on this machine.
+    /// Speak to registries without TLS where their host has no https:// before it. Those at localhost and 127.0.0.1 are
+    /// spoken to so anyway.
     #[arg(long, global = true, value_parser = switch(), env = "SKEP_PLAIN_HTTP")]
     pub(crate) plain_http: bool,
+
+    /// The configuration of this command, in place of ~/.config/skep/config.toml. It says how single registries are
+    /// reached; `skep config` prints what holds. (It is not called --config, because `skep serve --config` is
+    /// another file: what to serve.)
+    #[arg(long, global = true, env = "SKEP_CONFIG", value_name = "FILE")]
+    pub(crate) client_config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -109,6 +124,19 @@ pub(crate) enum Command {
     Login(Login),
     /// Forget the credentials for a registry.
     Logout(Logout),
+    /// Tell which credentials there are, and whether registries take them. No secrets are printed.
+    #[command(subcommand)]
+    Auth(Auth),
+    /// Find out what a registry can do, and what skep does about the rest.
+    ///
+    /// Nothing is guessed from its name: everything is asked for, and each line tells what was done, what came, what
+    /// skep does where that is not as it should be, and what you can do. The exit code is 0 if skep can work with it.
+    Doctor(Doctor),
+    /// Tell which configuration file is in use, and what holds for registries. No secrets are printed.
+    Config {
+        #[command(subcommand)]
+        part: Option<ConfigPart>,
+    },
     /// Run a registry, over a directory or in memory.
     Serve(Serve),
     /// Remove what is not needed any more from a directory of OCI layouts, also while it is served.
@@ -122,26 +150,52 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    /// What the command reads first: if that is not there, something near may be.
+    pub(crate) fn reads(&self) -> Option<Address> {
+        Some(match self {
+            Self::Cat(args) => args.from.clone(),
+            Self::Copy(args) => args.from.clone(),
+            Self::Cp(args) => args.sources.first()?.rsplit_once(":/")?.0.parse().ok()?,
+            Self::Digest(args) => args.from.clone(),
+            Self::Inspect(args) => args.from.clone(),
+            Self::Ls(args) => args.from.clone(),
+            Self::Manifest(Manifest::Get { from } | Manifest::Head { from }) => from.clone(),
+            Self::Pull(args) => args.from.clone(),
+            Self::Referrers(args) => args.from.clone(),
+            Self::Rm(args) => args.refs.first()?.clone(),
+            Self::Tag(args) => args.from.clone(),
+            Self::Tree(args) => args.from.clone(),
+            _ => return None,
+        })
+    }
+
+    /// Tells whether the command has nothing to do with registries, so that the configuration may be wrong.
+    pub(crate) fn is_local(&self) -> bool {
+        matches!(self, Self::Completions { .. } | Self::Config { part: Some(ConfigPart::Path) } | Self::Version)
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Push {
     /// The directory.
     pub(crate) dir: PathBuf,
-    /// Where to: a REF; its tag is `latest` if it has none.
+    /// Where to: `host[:port]/repo[:tag][@digest]` or `oci:PATH[:tag]`; the tag is `latest` if there is none.
     #[arg(value_name = "REF")]
     pub(crate) to: Address,
     /// A further tag; may be given more than once.
     #[arg(short, long = "tag", value_name = "TAG", env = "SKEP_TAG", value_delimiter = ',')]
     pub(crate) tags: Vec<Tag>,
-    /// An annotation; may be given more than once.
+    /// An annotation of the manifest; may be given more than once.
     #[arg(short, long = "annotation", value_name = "KEY=VALUE", value_parser = annotation)]
     pub(crate) annotations: Vec<(String, String)>,
-    /// `none`, `zstd` or `zstd:LEVEL`.
+    /// How to compress: `none`, `zstd` or `zstd:LEVEL` (1 to 22).
     #[arg(short, long, env = "SKEP_COMPRESSION", default_value = "zstd", value_parser = compression)]
     pub(crate) compression: Compression,
     /// Write plain version 1: no chunks, symlinks or directories, just files.
     #[arg(long, value_parser = switch(), env = "SKEP_NO_EXTENSIONS")]
     pub(crate) no_extensions: bool,
-    /// How many threads compress; all processors if 0.
+    /// How many threads compress; as many as there are processors if 0.
     #[arg(short, long, env = "SKEP_JOBS", default_value_t = 0)]
     pub(crate) jobs: usize,
     /// Fail when a tag points to something else already, instead of moving it.
@@ -151,19 +205,19 @@ pub(crate) struct Push {
 
 #[derive(Debug, Args)]
 pub(crate) struct Pull {
-    /// Which archive: a REF.
+    /// Which archive: `host[:port]/repo[:tag][@digest]` or `oci:PATH[:tag]`.
     #[arg(value_name = "REF")]
     pub(crate) from: Address,
     /// The directory to fill; made if it is not there.
     pub(crate) dir: PathBuf,
-    /// How many threads decompress and write; all processors if 0.
+    /// How many threads decompress and write; as many as there are processors if 0.
     #[arg(short, long, env = "SKEP_JOBS", default_value_t = 0)]
     pub(crate) jobs: usize,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Cat {
-    /// Which archive: a REF.
+    /// Which archive: `host[:port]/repo[:tag][@digest]` or `oci:PATH[:tag]`.
     #[arg(value_name = "REF")]
     pub(crate) from: Address,
     /// Files in it.
@@ -173,7 +227,7 @@ pub(crate) struct Cat {
 
 #[derive(Debug, Args)]
 pub(crate) struct Ls {
-    /// Which archive: a REF.
+    /// Which archive: `host[:port]/repo[:tag][@digest]` or `oci:PATH[:tag]`.
     #[arg(value_name = "REF")]
     pub(crate) from: Address,
     /// A directory or file in it.
@@ -189,13 +243,13 @@ pub(crate) struct Ls {
 
 #[derive(Debug, Args)]
 pub(crate) struct Tree {
-    /// Which archive: a REF.
+    /// Which archive: `host[:port]/repo[:tag][@digest]` or `oci:PATH[:tag]`.
     #[arg(value_name = "REF")]
     pub(crate) from: Address,
     /// A directory in it.
     #[arg(default_value = "/", hide_default_value = true)]
     pub(crate) path: String,
-    /// Go so many levels deep.
+    /// How many levels to go down.
     #[arg(short = 'L', long, env = "SKEP_LEVEL")]
     pub(crate) level: Option<usize>,
 }
@@ -211,14 +265,14 @@ pub(crate) struct Cp {
 
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
-    /// Which archive: a REF.
+    /// Which archive: `host[:port]/repo[:tag][@digest]` or `oci:PATH[:tag]`.
     #[arg(value_name = "REF")]
     pub(crate) from: Address,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct TagArgs {
-    /// Which archive: a REF with a tag or digest.
+    /// Which archive: `host[:port]/repo[:tag][@digest]` or `oci:PATH[:tag]`.
     #[arg(value_name = "REF")]
     pub(crate) from: Address,
     /// The tags to set, in the same repository.
@@ -231,14 +285,14 @@ pub(crate) struct TagArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct Digest {
-    /// Which manifest: a REF.
+    /// Which manifest: `host[:port]/repo[:tag][@digest]` or `oci:PATH[:tag]`.
     #[arg(value_name = "REF")]
     pub(crate) from: Address,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Tags {
-    /// Which repository: a REF without tag and digest.
+    /// Which repository: `host[:port]/repo` or `oci:PATH`, without tag and digest.
     #[arg(value_name = "REPO")]
     pub(crate) repo: Address,
 }
@@ -252,16 +306,16 @@ pub(crate) struct Repos {
 
 #[derive(Debug, Args)]
 pub(crate) struct Copy {
-    /// What: a REF.
+    /// What: `host[:port]/repo[:tag][@digest]` or `oci:PATH[:tag]`.
     #[arg(value_name = "SRC")]
     pub(crate) from: Address,
-    /// Where to: a REF; without a tag it gets that of the source.
+    /// Where to: `host[:port]/repo[:tag][@digest]` or `oci:PATH[:tag]`; without a tag it gets that of the source.
     #[arg(value_name = "DST")]
     pub(crate) to: Address,
     /// A further tag; may be given more than once.
     #[arg(short, long = "tag", value_name = "TAG", env = "SKEP_TAG", value_delimiter = ',')]
     pub(crate) tags: Vec<Tag>,
-    /// Copy what refers to it, too: signatures, attestations.
+    /// Copy what refers to it, too: signatures, attestations, and what refers to those.
     #[arg(short, long, value_parser = switch(), env = "SKEP_REFERRERS")]
     pub(crate) referrers: bool,
     /// Of an index, copy only the manifest for this platform, in its place.
@@ -274,7 +328,7 @@ pub(crate) struct Copy {
 
 #[derive(Debug, Args)]
 pub(crate) struct Referrers {
-    /// Which manifest: a REF.
+    /// Which manifest: `host[:port]/repo[:tag][@digest]` or `oci:PATH[:tag]`.
     #[arg(value_name = "REF")]
     pub(crate) from: Address,
     /// Only those of this artifact type.
@@ -284,7 +338,7 @@ pub(crate) struct Referrers {
 
 #[derive(Debug, Args)]
 pub(crate) struct Rm {
-    /// REFs with a tag, which is removed, or with a digest, which is removed with all its tags.
+    /// `host[:port]/repo:tag` removes the tag, `host[:port]/repo@sha256:…` the manifest with all its tags; `oci:PATH…` too.
     #[arg(required = true, value_name = "REF")]
     pub(crate) refs: Vec<Address>,
 }
@@ -293,19 +347,19 @@ pub(crate) struct Rm {
 pub(crate) enum Manifest {
     /// Print a manifest, byte for byte.
     Get {
-        /// Which: a REF.
+        /// Which: `host[:port]/repo[:tag][@digest]` or `oci:PATH[:tag]`.
         #[arg(value_name = "REF")]
         from: Address,
     },
     /// Print type, digest and size of a manifest.
     Head {
-        /// Which: a REF.
+        /// Which: `host[:port]/repo[:tag][@digest]` or `oci:PATH[:tag]`.
         #[arg(value_name = "REF")]
         from: Address,
     },
     /// Store a manifest.
     Put {
-        /// Where to: a REF; without a tag it is stored by its digest only.
+        /// Where to: `host[:port]/repo[:tag][@digest]` or `oci:PATH[:tag]`; without a tag it is stored by its digest only.
         #[arg(value_name = "REF")]
         to: Address,
         /// The file, or `-` for standard input.
@@ -320,7 +374,7 @@ pub(crate) enum Manifest {
 pub(crate) enum Blob {
     /// Print a blob, or save it by several requests at once.
     Get {
-        /// Which: REPO@DIGEST.
+        /// Which: `host[:port]/repo@sha256:…` or `oci:PATH@sha256:…`.
         #[arg(value_name = "REPO@DIGEST")]
         from: Address,
         /// The file to save it in; run again after a break, this goes on where it stood.
@@ -329,13 +383,13 @@ pub(crate) enum Blob {
     },
     /// Print digest and size of a blob.
     Head {
-        /// Which: REPO@DIGEST.
+        /// Which: `host[:port]/repo@sha256:…` or `oci:PATH@sha256:…`.
         #[arg(value_name = "REPO@DIGEST")]
         from: Address,
     },
     /// Store a blob, unless it is there; of a file, run again after a break, this goes on where it stood.
     Put {
-        /// Where to: a REF without tag and digest.
+        /// Where to: `host[:port]/repo` or `oci:PATH`, without tag and digest.
         #[arg(value_name = "REPO")]
         to: Address,
         /// The file, or `-` for standard input.
@@ -343,16 +397,16 @@ pub(crate) enum Blob {
     },
     /// Make a blob of another repository of the same registry appear in a repository.
     Mount {
-        /// Which, and where: REPO@DIGEST.
+        /// Which, and where it shall appear: `host[:port]/repo@sha256:…`.
         #[arg(value_name = "REPO@DIGEST")]
         to: Address,
-        /// The repository that has it.
+        /// The repository of the same registry that has it: `team/site`.
         #[arg(value_name = "FROM")]
         from: skep_registry::RepoName,
     },
     /// Remove a blob.
     Rm {
-        /// Which: REPO@DIGEST.
+        /// Which: `host[:port]/repo@sha256:…` or `oci:PATH@sha256:…`.
         #[arg(value_name = "REPO@DIGEST")]
         from: Address,
     },
@@ -376,6 +430,39 @@ pub(crate) struct Logout {
     /// Which registry: `host[:port]`.
     #[arg(value_name = "HOST")]
     pub(crate) host: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Auth {
+    /// Tell for each registry that docker's and podman's files and helpers know where its credentials are, and whose.
+    Status {
+        /// Only this one: `host[:port]`, or a part of it, `host/team`.
+        #[arg(value_name = "HOST")]
+        host: Option<String>,
+        /// Ask the registries whether they take them now.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Which registry, and which repository to read: `host[:port]` or `host[:port]/repo`, also with `http://`.
+    #[arg(value_name = "HOST[/REPO]")]
+    pub(crate) target: String,
+    /// Also write small content to this repository of the registry, and to one beneath it, under names that begin
+    /// with `skep-doctor-`. It is removed again, also after an interruption, as far as the registry deletes at all.
+    #[arg(long, value_name = "REPO")]
+    pub(crate) write: Option<skep_registry::RepoName>,
+    /// How many MiB to send at most to find the largest chunk; 7 more are for all else.
+    #[arg(long, value_name = "MIB", default_value_t = 32, requires = "write")]
+    pub(crate) max_mib: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigPart {
+    /// Print only where the file is, or would be.
+    Path,
 }
 
 #[derive(Debug, Args)]

@@ -1,15 +1,19 @@
 //! The commands, each a function from arguments to an answer.
 
+mod auth;
 mod blob;
 mod cat;
+mod config;
 mod copy;
 mod cp;
+pub(crate) mod doctor;
 mod gc;
 mod inspect;
 mod list;
 mod login;
 mod manifest;
 mod names;
+mod nearest;
 mod pull;
 mod push;
 mod referrers;
@@ -23,12 +27,12 @@ use clap::CommandFactory;
 use serde::Serialize;
 use skep::Address;
 use skep::Client;
-use skep::ClientOptions;
 use skep::OnProgress;
 
 use crate::args::Cli;
 use crate::args::Command;
 use crate::args::Global;
+use crate::config::Config;
 use crate::exit::Exit;
 use crate::exit::Failure;
 use crate::exit::Outcome;
@@ -38,16 +42,15 @@ use crate::progress::Progress;
 /// What every command has: the way to registries, and how to answer.
 pub(crate) struct Session {
     pub(crate) client: Client,
-    pub(crate) plain_http: bool,
+    pub(crate) config: Config,
     pub(crate) json: bool,
     pub(crate) progress: Arc<Progress>,
 }
 
 impl Session {
-    pub(crate) fn new(global: &Global) -> Self {
-        let options = ClientOptions { plain_http: global.plain_http, ..Default::default() };
+    pub(crate) fn new(global: &Global, config: Config) -> Self {
         let progress = Arc::new(Progress::new(global));
-        Self { client: Client::new(options), plain_http: global.plain_http, json: global.json, progress }
+        Self { client: Client::new(config.client()), config, json: global.json, progress }
     }
 
     /// Shows what the library reports.
@@ -68,6 +71,16 @@ impl Session {
 }
 
 pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
+    let read = command.reads();
+    match (dispatch(session, command).await, read) {
+        (Err(failure), Some(address)) if failure.exit == Exit::NotFound => {
+            Err(nearest::hinted(session, failure, &address).await)
+        }
+        (outcome, _) => outcome,
+    }
+}
+
+async fn dispatch(session: &Session, command: Command) -> Outcome {
     match command {
         Command::Push(args) => push::push(session, args).await,
         Command::Pull(args) => pull::pull(session, args).await,
@@ -88,12 +101,14 @@ pub(crate) async fn run(session: &Session, command: Command) -> Outcome {
         Command::Blob(args) => blob::blob(session, args).await,
         Command::Login(args) => login::login(session, args).await,
         Command::Logout(args) => login::logout(session, args).await,
+        Command::Auth(args) => auth::auth(session, args).await,
+        Command::Config { part } => config::config(session, part),
         Command::Version => version(session),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "skep", &mut io::stdout());
             Ok(())
         }
-        Command::Serve(_) => unreachable!("main gives a server its own way"),
+        Command::Doctor(_) | Command::Serve(_) => unreachable!("main gives them their own way"),
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use skep::Error;
+use skep_http::Trouble;
 use skep_registry::Code;
 
 use crate::output::escape;
@@ -171,7 +172,7 @@ impl From<skep_registry::Error> for Failure {
     fn from(error: skep_registry::Error) -> Self {
         let exit = of_code(&error);
         let mut failure = Self::of(exit, &error);
-        failure.hint = hint_for(error.code(), exit).map(str::to_owned);
+        failure.hint = hint_for(&error, exit).map(str::to_owned);
         failure
     }
 }
@@ -191,7 +192,7 @@ impl From<Error> for Failure {
         };
         let mut failure = Self::of(exit, &error);
         failure.hint = match &error {
-            Error::Registry(error) => hint_for(error.code(), exit),
+            Error::Registry(error) => hint_for(error, exit),
             Error::InvalidManifest { .. } => {
                 Some("this is in the registry, but it is no archive that skep or blob wrote")
             }
@@ -225,14 +226,22 @@ fn of_code(error: &skep_registry::Error) -> Exit {
     }
 }
 
-fn hint_for(code: &Code, exit: Exit) -> Option<&'static str> {
-    match (code, exit) {
+fn hint_for(error: &skep_registry::Error, exit: Exit) -> Option<&'static str> {
+    if let Some(trouble) = Trouble::of(error) {
+        return Some(trouble.advice());
+    }
+    match (error.code(), exit) {
         (Code::Unauthorized, _) => {
-            Some("log in with `skep login HOST`, or `docker login HOST`: both keep credentials in the same place")
+            Some("`skep auth status` tells which credentials there are, `skep login HOST` keeps new ones")
         }
         (Code::Denied, _) => Some("the credentials were understood but do not allow this; check the repository name"),
-        (Code::NameUnknown | Code::ManifestUnknown, _) => Some("check the repository and the tag for typing errors"),
-        (_, Exit::Network) => Some("check the host name and the network; another try may help"),
+        (Code::NameUnknown, _) => {
+            Some("check the repository for typing errors; `skep repos HOST` may list those there are")
+        }
+        (Code::ManifestUnknown, _) => Some("check the repository and the tag for typing errors"),
+        (_, Exit::Network) => {
+            Some("check the host name and the network; another try may help. `skep doctor HOST` tells more")
+        }
         (_, Exit::RateLimited) => Some("wait, or log in for a larger quota"),
         (_, Exit::Conflict) => Some("choose another tag, or leave out --no-clobber to move it"),
         _ => None,

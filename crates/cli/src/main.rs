@@ -2,8 +2,10 @@
 
 mod args;
 mod commands;
+mod config;
 mod exit;
 mod output;
+mod pointed;
 mod progress;
 mod serve;
 
@@ -17,6 +19,7 @@ use clap::error::ErrorKind;
 use crate::args::Cli;
 use crate::args::Command;
 use crate::commands::Session;
+use crate::config::Config;
 use crate::exit::Exit;
 use crate::exit::Failure;
 use crate::exit::Outcome;
@@ -69,7 +72,12 @@ async fn run(cli: Cli) -> Outcome {
         // A server ends well when it is told to; it listens for that itself.
         return serve::serve(&cli.global, args).await;
     }
-    let session = Session::new(&cli.global);
+    let config = if cli.command.is_local() { Config::unread(&cli.global) } else { Config::load(&cli.global)? };
+    let session = Session::new(&cli.global, config);
+    if let Command::Doctor(args) = cli.command {
+        // It has something to remove before it ends.
+        return commands::doctor::doctor(&session, args).await;
+    }
     tokio::select! {
         outcome = commands::run(&session, cli.command) => {
             session.progress.clear();

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 
 use crate::args::Global;
 use crate::args::Serve;
+use crate::config::Config;
 use crate::exit::Exit;
 use crate::exit::Failure;
 use crate::exit::Outcome;
@@ -52,7 +53,7 @@ pub(crate) async fn serve(global: &Global, args: Serve) -> Outcome {
     let allow_missing = args.allow_missing;
     let mut addr = args.addr;
     let (registry, place): (Arc<dyn Registry>, String) = if let Some(file) = &args.config {
-        let configured = config::load(file)?;
+        let configured = config::load(file, &Config::load(global)?.client())?;
         addr = addr.or(configured.addr);
         (configured.registry, file.display().to_string())
     } else if args.memory {

@@ -29,6 +29,7 @@ use crate::auth::token::Token;
 use crate::client::transport::Transport;
 
 pub use docker::DockerConfig;
+pub use docker::Found;
 pub use login::DockerLogin;
 pub use login::Kept;
 pub use scope::Scope;
@@ -61,6 +62,17 @@ impl fmt::Debug for Credential {
             Self::Basic { user, .. } => f.debug_struct("Basic").field("user", user).finish_non_exhaustive(),
             Self::Bearer(_) => f.write_str("Bearer(..)"),
             Self::Identity(_) => f.write_str("Identity(..)"),
+        }
+    }
+}
+
+impl fmt::Display for Credential {
+    /// Says who it is, without the secret: `nobody`, `user "me"`, `a token`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("nobody"),
+            Self::Basic { user, .. } => write!(f, "user {user:?}"),
+            Self::Bearer(_) | Self::Identity(_) => f.write_str("a token"),
         }
     }
 }
@@ -248,6 +260,11 @@ impl Authenticator {
         }
         state.tokens.push(Held { need: need.clone(), scope: scope.clone(), token: token.clone() });
         Ok(Authorization { header: token.header, fresh: Some(scope.clone()) })
+    }
+
+    /// Who is asking, as far as it is known.
+    pub(crate) async fn whom(&self, need: &Scope) -> Credential {
+        self.credential(need).await.unwrap_or_default()
     }
 
     /// A token that is good still, and was asked for this or for more.

@@ -3,7 +3,7 @@
 pub(crate) mod answer;
 mod blob;
 pub(crate) mod list;
-mod manifest;
+pub(crate) mod manifest;
 pub(crate) mod origin;
 mod outgoing;
 pub(crate) mod proxies;
@@ -14,6 +14,7 @@ mod schema1;
 pub(crate) mod send;
 pub(crate) mod settings;
 pub(crate) mod transport;
+pub(crate) mod trouble;
 mod upload;
 pub(crate) mod warning;
 
@@ -140,6 +141,7 @@ impl Client {
     /// `NameInvalid` when this is not the host of a registry; `Unknown` when a certificate cannot be read or is
     /// malformed; `Unsupported` when a header of the settings is.
     pub fn new(host: &str, options: ClientOptions) -> Result<Self> {
+        let host = host.trim();
         let known_as = host.split_once("://").map_or(host, |(_, rest)| rest).trim_end_matches('/');
         let settings = options.registries.get(known_as).cloned().unwrap_or_default();
         let base = base_url(host, options.plain_http || settings.plain_http)?;
@@ -159,6 +161,11 @@ impl Client {
                 referrers: tokio::sync::Mutex::default(),
             }),
         })
+    }
+
+    /// The URL that the registry is at: scheme, host and port.
+    pub fn base_url(&self) -> &Url {
+        &self.inner.base
     }
 
     /// Asks whether there is a registry that lets the client in (spec, end-1).
@@ -182,10 +189,14 @@ impl Client {
         blob::foreign(self, descriptor).await
     }
 
-    fn url(&self, endpoint: &Endpoint) -> Url {
+    pub(crate) fn url(&self, endpoint: &Endpoint) -> Url {
         let mut url = self.inner.base.clone();
         url.set_path(&endpoint.to_string());
         url
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.inner.transport
     }
 }
 

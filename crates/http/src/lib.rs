@@ -42,6 +42,8 @@ mod endpoint;
 pub mod fuzzing;
 #[cfg(feature = "client")]
 mod mirrors;
+#[cfg(feature = "client")]
+mod probe;
 #[cfg(feature = "server")]
 mod server;
 #[cfg(any(feature = "client", feature = "server"))]
@@ -56,6 +58,8 @@ pub use auth::Credentials;
 pub use auth::DockerConfig;
 #[cfg(feature = "client")]
 pub use auth::DockerLogin;
+#[cfg(feature = "client")]
+pub use auth::Found;
 #[cfg(feature = "client")]
 pub use auth::Kept;
 #[cfg(feature = "client")]
@@ -75,9 +79,21 @@ pub use client::settings::Pem;
 #[cfg(feature = "client")]
 pub use client::settings::Settings;
 #[cfg(feature = "client")]
+pub use client::trouble::Trouble;
+#[cfg(feature = "client")]
 pub use client::warning::OnWarning;
 #[cfg(feature = "client")]
 pub use mirrors::Mirrors;
+#[cfg(feature = "client")]
+pub use probe::Finding;
+#[cfg(feature = "client")]
+pub use probe::Grade;
+#[cfg(feature = "client")]
+pub use probe::Probe;
+#[cfg(feature = "client")]
+pub use probe::ProbeOptions;
+#[cfg(feature = "client")]
+pub use probe::Report;
 #[cfg(feature = "server")]
 pub use server::ResponseBody;
 #[cfg(feature = "server")]

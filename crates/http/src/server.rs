@@ -106,7 +106,7 @@ impl Server {
         {
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(endpoint.methods()));
         }
-        response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+        response.headers_mut().insert(wire::API_VERSION, HeaderValue::from_static("registry/2.0"));
         // Types of manifests are the client's choice; a browser must not look for a better one.
         response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if response.status().is_client_error() && !parts.headers.contains_key(header::EXPECT) {
@@ -266,7 +266,5 @@ fn log(method: &Method, path: &str, headers: &HeaderMap, response: &Response<Res
     );
 }
 
-/// What Docker's clients look for before anything else.
-const API_VERSION: &str = "docker-distribution-api-version";
 /// Bytes of a refused request that are read nevertheless.
 const MAX_DRAINED: usize = 64 << 20;

@@ -13,6 +13,8 @@ use skep_registry::Error;
 use skep_registry::Result;
 use skep_registry::media_type;
 
+/// What Docker's clients look for before anything else.
+pub(crate) const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 /// The digest of the content that a response carries or is about.
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 /// Bytes that every chunk of an upload but the last has at least (spec, end-4a).

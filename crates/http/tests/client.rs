@@ -4,21 +4,31 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::Mutex;
+
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use futures_util::stream as parts;
+use http::Request;
 use http::Response;
+use hyper::body::Incoming;
 use skep_http::Client;
 use skep_http::ClientOptions;
+use skep_http::Credential;
 use skep_http::ResponseBody;
+use skep_http::Server;
 use skep_registry::Body;
 use skep_registry::ByteRange;
 use skep_registry::Code;
 use skep_registry::Descriptor;
 use skep_registry::Digest;
 use skep_registry::Error;
+use skep_registry::Manifest;
 use skep_registry::ManifestRef;
+use skep_registry::Memory;
 use skep_registry::Page;
+use skep_registry::PutManifest;
 use skep_registry::ReferrerQuery;
 use skep_registry::Registry;
 use skep_registry::RegistryExt;
@@ -26,11 +36,15 @@ use skep_registry::Result;
 use skep_registry::Tag;
 use skep_registry::UploadOptions;
 use skep_registry::media_type;
+use tower::Service;
 
 use crate::support::Fake;
 use crate::support::Seen;
+use crate::support::Served;
+use crate::support::ask::ask;
 use crate::support::code;
 use crate::support::hello;
+use crate::support::options;
 use crate::support::reply;
 use crate::support::repo;
 use crate::support::stream;
@@ -440,3 +454,76 @@ async fn a_registry_that_goes_silent_is_unavailable() {
 }
 
 const SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
+
+/// A registry that takes one token, with every request, and what it was asked.
+async fn with_token(token: &'static str) -> (Served, Arc<Mutex<Vec<String>>>) {
+    let (server, lines) = (Server::new(Arc::new(Memory::default())), Arc::new(Mutex::new(Vec::new())));
+    let log = lines.clone();
+    let service = tower::service_fn(move |request: Request<Incoming>| {
+        let (mut server, log) = (server.clone(), log.clone());
+        async move {
+            log.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
+            let want = format!("Bearer {token}");
+            match request.headers().get("authorization").is_some_and(|value| *value == *want) {
+                true => server.call(request).await,
+                false => Ok(reply(401, &[], "")),
+            }
+        }
+    });
+    (Served::service(service).await, lines)
+}
+
+/// A base URL and a token are all that is needed; each of these is one call.
+#[tokio::test]
+async fn every_thing_to_do_with_content_is_one_call() {
+    let (served, lines) = with_token("t0ken").await;
+    let credentials = Arc::new(Credential::Bearer("t0ken".to_owned()));
+    for base in [format!("http://{}", served.host), format!("  http://{}/  ", served.host), served.host.clone()] {
+        let client = Client::new(&base, ClientOptions { credentials: credentials.clone(), ..options() }).unwrap();
+        assert_eq!(client.base_url().as_str(), format!("http://{}/", served.host));
+    }
+    let client = Client::new(&served.host, ClientOptions { credentials, ..options() }).unwrap();
+    let (name, parts) = (repo("vm/images/ubuntu/24.04"), ["disk ", "image"].map(|part| Ok(Bytes::from(part))));
+    let blob = Descriptor::of("application/octet-stream", b"disk image");
+
+    assert!(!client.has_blob(&name, &blob.digest).await.unwrap());
+    client.put_blob(&name, &blob, Body::new(Some(10), parts::iter(parts))).await.unwrap();
+    assert!(client.has_blob(&name, &blob.digest).await.unwrap());
+    let got = client.get_blob(&name, &blob.digest, None).await.unwrap();
+    assert_eq!((got.descriptor.size, got.body.bytes(10).await.unwrap()), (10, Bytes::from("disk image")));
+
+    let json = format!(r#"{{"schemaVersion":2,"config":{},"layers":[]}}"#, serde_json::to_string(&blob).unwrap());
+    let (manifest, v1) = (Manifest::new(media_type::IMAGE, json.clone()), ManifestRef::Tag(tag("v1")));
+    let put = PutManifest { tags: vec![tag("v1")], ..Default::default() };
+    client.put_manifest(&name, &manifest, put).await.unwrap();
+    let got = client.get_manifest(&name, &v1).await.unwrap();
+    assert_eq!((got.media_type(), got.bytes()), (media_type::IMAGE, &Bytes::from(json)));
+    assert_eq!(client.tags(&name).try_collect::<Vec<_>>().await.unwrap(), [tag("v1")]);
+    assert_eq!(client.repos().try_collect::<Vec<_>>().await.unwrap(), std::slice::from_ref(&name));
+
+    assert!(client.remove_manifest(&name, &v1).await.unwrap());
+    assert!(!client.remove_manifest(&name, &v1).await.unwrap());
+    assert!(client.delete_manifest(&name, &v1).await.unwrap_err().is_not_found());
+    let missing = client.get_manifest(&name, &v1).await.unwrap_err();
+    assert_eq!((missing.code(), missing.is_not_found()), (&Code::ManifestUnknown, true));
+    let by_digest = ManifestRef::Digest(manifest.digest().clone());
+    assert!(client.remove_manifest(&name, &by_digest).await.unwrap());
+
+    let shortcut = format!("PUT /v2/{name}/blobs/{}", blob.digest);
+    assert!(!lines.lock().unwrap().contains(&shortcut));
+    let stranger = served.client_as(Credential::Bearer("wrong".to_owned()));
+    assert_eq!(code(stranger.has_blob(&name, &blob.digest).await), Code::Unauthorized);
+    let broken = Fake::new(|_| reply(500, &[], "")).await;
+    let error = broken.client().get_manifest(&name, &v1).await.unwrap_err();
+    assert!(!error.is_not_found(), "{error}");
+}
+
+#[tokio::test]
+async fn a_blob_may_be_put_where_it_will_be() {
+    let server = Server::new(Arc::new(Memory::default()));
+    let (name, digest) = ("vm/images/ubuntu", hello());
+    let target = format!("PUT /v2/{name}/blobs/{digest}");
+    assert_eq!(ask(&server, &target, &[], "hello").await.status, 201);
+    assert_eq!(ask(&server, &format!("GET /v2/{name}/blobs/{digest}"), &[], "").await.body, "hello");
+    assert_eq!(ask(&server, &target, &[], "other").await.code(), "DIGEST_INVALID");
+}

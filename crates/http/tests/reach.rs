@@ -17,8 +17,11 @@ use skep_http::ClientOptions;
 use skep_http::Mirrors;
 use skep_http::OnWarning;
 use skep_http::Pem;
+use skep_http::Probe;
+use skep_http::ProbeOptions;
 use skep_http::Proxies;
 use skep_http::Settings;
+use skep_http::Trouble;
 use skep_registry::Code;
 use skep_registry::Page;
 use skep_registry::Registry;
@@ -252,4 +255,41 @@ async fn warnings_are_told_once() {
         client.list_tags(&repo("a"), &Page::default()).await.unwrap();
     }
     assert_eq!(*told.lock().unwrap(), ["going away", "for good"]);
+}
+
+#[tokio::test]
+async fn what_goes_wrong_on_the_way_has_a_name() {
+    let once = |host: &str, settings: Settings| {
+        let retry = skep_http::RetryOptions { attempts: 1, ..Default::default() };
+        ClientOptions { retry, ..with(host, settings) }
+    };
+    let trouble = async |url: &str, settings: Settings| {
+        let known_as = url.split_once("://").map_or(url, |(_, rest)| rest);
+        let error = Client::new(url, once(known_as, settings)).unwrap().ping().await.unwrap_err();
+        Trouble::of(&error).ok_or_else(|| format!("{error:?}"))
+    };
+    let ca = || Settings { ca: vec![Pem::Text(CA.to_owned())], ..Default::default() };
+    let (host, task) = tls(false).await;
+    assert_eq!(trouble(&format!("https://{host}"), Settings::default()).await, Ok(Trouble::Untrusted));
+    assert_eq!(trouble(&format!("http://{host}"), Settings::default()).await, Ok(Trouble::ExpectsTls));
+    // TLS is looked at whoever it is; then the certificate counts.
+    let options = || once(&host, Settings::default());
+    let report =
+        Probe::new(&format!("https://{host}"), options()).unwrap().run(&ProbeOptions::default(), &|_| {}).await;
+    let came = &report.finding("tls").unwrap().came;
+    assert!(came.starts_with("TLS 1.3, ") && came.ends_with("certificates sent: 1"), "{came}");
+    assert_eq!(Trouble::of(&report.blocker.unwrap()), Some(Trouble::Untrusted));
+    let trusted = Probe::new(&format!("https://{host}"), once(&host, ca())).unwrap();
+    let report = trusted.run(&ProbeOptions::default(), &|_| {}).await;
+    let came = &report.finding("http").unwrap().came;
+    assert!(came.ends_with("and 1 that were set"), "{came}");
+    task.abort();
+    let (host, task) = tls(true).await;
+    let demanded = trouble(&format!("https://{host}"), ca()).await;
+    assert_eq!(demanded, Ok(Trouble::WantsCertificate));
+    task.abort();
+    let plain = Fake::new(|_| reply(400, &[], "Client sent an HTTP request to an HTTPS server.\n")).await;
+    assert_eq!(trouble(plain.host(), Settings::default()).await, Ok(Trouble::ExpectsTls));
+    assert_eq!(trouble(&format!("https://{}", plain.host()), Settings::default()).await, Ok(Trouble::NotTls));
+    assert_eq!(trouble("127.0.0.1:1", Settings::default()).await, Ok(Trouble::Refused));
 }

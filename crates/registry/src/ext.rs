@@ -15,6 +15,7 @@ use crate::digest::Digest;
 use crate::error::Code;
 use crate::error::Error;
 use crate::error::Result;
+use crate::name::ManifestRef;
 use crate::name::RepoName;
 use crate::name::Tag;
 use crate::page::Listing;
@@ -46,6 +47,14 @@ pub trait RegistryExt: Registry {
         let descriptor = Descriptor::of(OCTET_STREAM, &bytes);
         self.put_blob(repo, &descriptor, Body::from(bytes)).await?;
         Ok(descriptor)
+    }
+
+    /// Deletes a manifest, or a tag, if it is there. Tells whether it was.
+    ///
+    /// # Errors
+    /// As [`Registry::delete_manifest`], but for what is not there.
+    async fn remove_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<bool> {
+        found(self.delete_manifest(repo, reference).await)
     }
 
     /// All tags of a repository, in lexical order, page by page as they are asked for.

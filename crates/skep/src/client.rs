@@ -1,5 +1,6 @@
 //! The client: push a directory, pull an archive, look at one, tag it.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -18,6 +19,8 @@ use skep_archive::Result;
 use skep_archive::Summary;
 use skep_http::Credentials;
 use skep_http::DockerConfig;
+use skep_http::Mirrors;
+use skep_http::Settings;
 use skep_registry::Annotations;
 use skep_registry::Descriptor;
 use skep_registry::Digest;
@@ -51,8 +54,25 @@ pub struct ClientOptions {
     /// Speak to registries without TLS where an address does not say how. Those on this machine are spoken
     /// to without it anyway.
     pub plain_http: bool,
+    /// How single registries are reached, by the host that addresses name, with its port if it has one.
+    pub registries: BTreeMap<String, Settings>,
     /// What to refuse in archives.
     pub limits: Limits,
+}
+
+impl ClientOptions {
+    /// The options of the clients of single registries.
+    ///
+    /// # Errors
+    /// `Unauthorized` when docker's configuration is wanted and cannot be read.
+    pub fn http(&self) -> skep_registry::Result<skep_http::ClientOptions> {
+        let credentials: Arc<dyn Credentials> = match &self.credentials {
+            Some(credentials) => credentials.clone(),
+            None => Arc::new(DockerConfig::load()?),
+        };
+        let (plain_http, registries) = (self.plain_http, self.registries.clone());
+        Ok(skep_http::ClientOptions { credentials, plain_http, registries, ..Default::default() })
+    }
 }
 
 /// The way from directories to archives in registries, and back.
@@ -133,19 +153,13 @@ impl Client {
         Ok(registry)
     }
 
-    fn remote(&self, host: &str, scheme: Option<Scheme>) -> Result<skep_http::Client> {
+    fn remote(&self, host: &str, scheme: Option<Scheme>) -> Result<Mirrors> {
         let host = match scheme {
             Some(Scheme::Http) => format!("http://{host}"),
             Some(Scheme::Https) => format!("https://{host}"),
             None => host.to_owned(),
         };
-        let credentials: Arc<dyn Credentials> = match &self.options.credentials {
-            Some(credentials) => credentials.clone(),
-            None => Arc::new(DockerConfig::load()?),
-        };
-        let plain_http = self.options.plain_http;
-        let options = skep_http::ClientOptions { credentials, plain_http, ..Default::default() };
-        Ok(skep_http::Client::new(&host, options)?)
+        Ok(Mirrors::of(&host, self.options.http()?)?)
     }
 
     /// Packs a directory, and stores it under the tag of the address and those of the options.

@@ -5,8 +5,8 @@ use std::io::Read;
 use std::sync::Arc;
 
 use serde::Serialize;
+use skep::ClientOptions;
 use skep_http::Client;
-use skep_http::ClientOptions;
 use skep_http::Credential;
 use skep_http::DockerLogin;
 use skep_http::Kept;
@@ -33,9 +33,8 @@ pub(super) async fn login(session: &Session, args: Login) -> Outcome {
         None => Credential::Identity(secret),
     };
     // Only what the registry takes is kept.
-    let plain_http = session.plain_http;
-    let options = ClientOptions { credentials: Arc::new(credential.clone()), plain_http, ..Default::default() };
-    Client::new(&args.host, options)?.ping().await?;
+    let options = ClientOptions { credentials: Some(Arc::new(credential.clone())), ..session.config.client() };
+    Client::new(&args.host, options.http()?)?.ping().await?;
     let host = bare(&args.host);
     let kept = match DockerLogin::locate()?.login(host, &credential).await? {
         Kept::File(path) => format!("the file {}, where whoever can read it finds the secret", path.display()),
@@ -55,7 +54,7 @@ pub(super) async fn logout(session: &Session, args: Logout) -> Outcome {
 }
 
 /// The host as credentials know it.
-fn bare(host: &str) -> &str {
+pub(super) fn bare(host: &str) -> &str {
     host.split_once("://").map_or(host, |(_, host)| host).trim_end_matches('/')
 }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::ops::Range;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,11 +14,10 @@ use serde::Deserializer;
 use serde::de::MapAccess;
 use serde::de::Visitor;
 use serde::de::value::MapAccessDeserializer;
-use skep_http::Client;
-use skep_http::ClientOptions;
+use skep::ClientOptions;
 use skep_http::Credential;
 use skep_http::Credentials;
-use skep_http::DockerConfig;
+use skep_http::Mirrors;
 use skep_registry::Cached;
 use skep_registry::CachedOptions;
 use skep_registry::Immutable;
@@ -42,9 +40,9 @@ use skep_registry::UnifyOptions;
 use skep_registry::WritePolicy;
 use toml::Spanned;
 
-use crate::exit::Exit;
 use crate::exit::Failure;
 use crate::exit::Outcome;
+use crate::pointed;
 
 /// Registries within registries; what is deeper is a mistake.
 const MAX_DEPTH: usize = 32;
@@ -253,38 +251,25 @@ pub(super) struct Configured {
 
 /// Reads a file and makes the registry that it describes.
 ///
-/// Errors point at the line that is wrong.
-pub(super) fn load(path: &Path) -> Outcome<Configured> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::new(Exit::Disk, format!("cannot read {}: {error}", path.display())))?;
-    let file: File = toml::from_str(&text).map_err(|error| at(path, &text, error.span(), error.message()))?;
-    let maker = Maker { path, text: &text, registries: &file.registry };
+/// Its clients reach their registries as `reach` says. Errors point at the line that is wrong.
+pub(super) fn load(path: &Path, reach: &ClientOptions) -> Outcome<Configured> {
+    let (text, file) = pointed::read::<File>(path)?;
+    let maker = Maker { path, text: &text, reach, registries: &file.registry };
     let registry = maker.part(&file.serve, &mut Vec::new())?;
     Ok(Configured { addr: file.addr, registry })
-}
-
-/// A failure with the line that it is about.
-fn at(path: &Path, text: &str, span: Option<Range<usize>>, why: &str) -> Failure {
-    let Some(before) = span.and_then(|span| text.get(..span.start)) else {
-        return Failure::new(Exit::Usage, format!("{}: {why}", path.display()));
-    };
-    let (line, begin) = (before.matches('\n').count() + 1, before.rfind('\n').map_or(0, |at| at + 1));
-    let column = text[begin..before.len()].chars().count() + 1;
-    let shown = text[begin..].lines().next().unwrap_or_default();
-    Failure::new(Exit::Usage, format!("{}:{line}:{column}: {why}", path.display()))
-        .hint(format!("line {line} is: {shown}"))
 }
 
 /// Makes registries of what a file says.
 struct Maker<'a> {
     path: &'a Path,
     text: &'a str,
+    reach: &'a ClientOptions,
     registries: &'a BTreeMap<String, Spanned<Kind>>,
 }
 
 impl<'a> Maker<'a> {
     fn wrong<T>(&self, place: &Spanned<T>, why: impl fmt::Display) -> Failure {
-        at(self.path, self.text, Some(place.span()), &why.to_string())
+        pointed::at(self.path, self.text, Some(place.span()), &why.to_string())
     }
 
     /// `within` has the names that are being made, from the outside in.
@@ -387,21 +372,22 @@ impl<'a> Maker<'a> {
         })
     }
 
-    fn client(&self, client: &ClientPart) -> Outcome<Client> {
+    fn client(&self, client: &ClientPart) -> Outcome<Mirrors> {
         let secret = |name: &Spanned<String>| {
             std::env::var(name.get_ref()).map_err(|_| self.wrong(name, format!("{} is not set", name.get_ref())))
         };
-        let credentials: Arc<dyn Credentials> = match (&client.user, &client.password_env, &client.token_env) {
+        let given = match (&client.user, &client.password_env, &client.token_env) {
             (Some(user), Some(password), None) => {
-                Arc::new(Credential::Basic { user: user.clone(), password: secret(password)? })
+                Some(Credential::Basic { user: user.clone(), password: secret(password)? })
             }
-            (None, None, Some(token)) => Arc::new(Credential::Bearer(secret(token)?)),
-            (None, None, None) if client.anonymous => Arc::new(Credential::Anonymous),
-            (None, None, None) => Arc::new(DockerConfig::load()?),
+            (None, None, Some(token)) => Some(Credential::Bearer(secret(token)?)),
+            (None, None, None) => client.anonymous.then_some(Credential::Anonymous),
             _ => return Err(self.wrong(&client.host, "user goes with password_env, and token_env with neither")),
         };
-        let options = ClientOptions { credentials, plain_http: client.plain_http, ..Default::default() };
-        Client::new(client.host.get_ref(), options).map_err(|error| self.wrong(&client.host, error))
+        let credentials = given.map(|credential| Arc::new(credential) as Arc<dyn Credentials>);
+        let plain_http = client.plain_http || self.reach.plain_http;
+        let options = ClientOptions { credentials, plain_http, ..self.reach.clone() };
+        Mirrors::of(client.host.get_ref(), options.http()?).map_err(|error| self.wrong(&client.host, error))
     }
 
     fn all_names(&self, patterns: &[Spanned<String>]) -> Outcome<Vec<Names>> {
@@ -423,12 +409,13 @@ impl<'a> Maker<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
 
     fn load_text(text: &str) -> Outcome<Configured> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("serve.toml");
         std::fs::write(&path, text.replace("DIR", &dir.path().join("data").display().to_string())).unwrap();
-        load(&path)
+        load(&path, &ClientOptions::default())
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Docker's configuration: the credentials that `docker login` and `podman login` leave behind.
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -88,18 +89,24 @@ impl DockerConfig {
     }
 }
 
-#[async_trait]
-impl Credentials for DockerConfig {
-    async fn for_registry(&self, host: &str) -> Result<Credential> {
+impl DockerConfig {
+    /// Finds the credential for a registry, or the one for a part of it that a repository is in, and where it is.
+    ///
+    /// # Errors
+    /// `Unauthorized` when it should be known and cannot be had.
+    pub async fn find(&self, host: &str, repo: Option<&str>) -> Result<Option<Found>> {
+        let part = repo.and_then(|repo| self.part(host, repo));
+        if part.is_some() {
+            return Ok(part);
+        }
         let is_hub = HUB_HOSTS.contains(&host);
         let hosts = if is_hub { &HUB_HOSTS[..] } else { std::slice::from_ref(&host) };
         for source in &self.sources {
-            if let Some((helper, is_default)) = source.helper(hosts) {
+            if let Some((name, is_default)) = source.helper(hosts) {
                 // `docker login` keeps the Hub under the URL of its first version.
                 let key = if is_hub { HUB_KEY } else { host };
-                let helper = Helper { name: helper, path: self.helper_path.as_ref() };
-                match helper.get(key).await {
-                    Ok(Some(credential)) => return Ok(credential),
+                match (Helper { name, path: self.helper_path.as_ref() }).get(key).await {
+                    Ok(Some(credential)) => return Ok(Some(source.found(key, Some(name), credential))),
                     Ok(None) => {}
                     // A store that is configured and not installed: `docker` on another machine wrote this file.
                     Err(Failure::Missing(_)) if is_default => {}
@@ -107,27 +114,75 @@ impl Credentials for DockerConfig {
                 }
             }
             for host in hosts {
-                if let Some(entry) = source.entry(host)? {
-                    return Ok(entry);
+                if let Some((key, entry)) = source.entry(host)? {
+                    return Ok(Some(source.found(key, None, entry)));
                 }
             }
         }
-        Ok(Credential::Anonymous)
+        Ok(None)
     }
 
-    async fn for_repository(&self, host: &str, repo: &str) -> Result<Option<Credential>> {
+    /// All registries and parts of registries that something is known about, in lexical order: what files name, and
+    /// what the helpers list that are for all registries. What a helper cannot list is left out.
+    pub async fn names(&self) -> Vec<String> {
+        let mut keys = Vec::new();
+        for source in &self.sources {
+            keys.extend(source.entries.keys().chain(&source.empty).chain(source.helpers.keys()).cloned());
+            if let Some(name) = &source.store {
+                match (Helper { name, path: self.helper_path.as_ref() }).list().await {
+                    Ok(listed) => keys.extend(listed),
+                    Err(error) => tracing::debug!(%error, "not listed"),
+                }
+            }
+        }
+        let names = keys.iter().map(|key| {
+            let name = url_host(key).unwrap_or(key);
+            if HUB_HOSTS.contains(&name) { HUB_HOSTS[0] } else { name }
+        });
+        names.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// The entry for the longest part of a registry that a repository is in.
+    fn part(&self, host: &str, repo: &str) -> Option<Found> {
         let hosts = if HUB_HOSTS.contains(&host) { &HUB_HOSTS[..] } else { std::slice::from_ref(&host) };
         let mut path = repo;
         loop {
-            let entry =
-                |source: &Source| hosts.iter().find_map(|host| source.entries.get(&format!("{host}/{path}")).cloned());
-            if let Some(entry) = self.sources.iter().find_map(entry) {
-                return Ok(Some(entry));
+            let entry = |source: &Source| {
+                hosts.iter().find_map(|host| {
+                    let key = format!("{host}/{path}");
+                    source.entries.get(&key).map(|entry| source.found(&key, None, entry.clone()))
+                })
+            };
+            if let Some(found) = self.sources.iter().find_map(entry) {
+                return Some(found);
             }
-            let Some((shorter, _)) = path.rsplit_once('/') else { return Ok(None) };
-            path = shorter;
+            path = path.rsplit_once('/')?.0;
         }
     }
+}
+
+#[async_trait]
+impl Credentials for DockerConfig {
+    async fn for_registry(&self, host: &str) -> Result<Credential> {
+        Ok(self.find(host, None).await?.map_or(Credential::Anonymous, |found| found.credential))
+    }
+
+    async fn for_repository(&self, host: &str, repo: &str) -> Result<Option<Credential>> {
+        Ok(self.part(host, repo).map(|found| found.credential))
+    }
+}
+
+/// A credential, and where it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Who the client is.
+    pub credential: Credential,
+    /// The file that says it or names the helper, or the variable with its text.
+    pub source: String,
+    /// What it stands under there, or in the helper.
+    pub key: String,
+    /// The helper that has it, by its name; none if it stands in the source itself.
+    pub helper: Option<String>,
 }
 
 /// One configuration.
@@ -136,6 +191,8 @@ struct Source {
     name: String,
     /// Credentials by the key they stand under.
     entries: BTreeMap<String, Credential>,
+    /// Keys that stand there without a credential: of registries whose credentials are in a helper.
+    empty: Vec<String>,
     helpers: BTreeMap<String, String>,
     store: Option<String>,
 }
@@ -154,17 +211,19 @@ impl Source {
             // Its words would quote the text, secrets and all.
             invalid(&format!("not a configuration, at line {} column {}", error.line(), error.column()))
         })?;
-        let mut entries = BTreeMap::new();
+        let (mut entries, mut empty) = (BTreeMap::new(), Vec::new());
         for (key, entry) in file.auths.unwrap_or_default() {
             let entry = entry.unwrap_or_default();
             let credential = entry.credential().map_err(|why| invalid(&format!("auths entry {key:?} {why}")))?;
-            if let Some(credential) = credential {
-                entries.insert(key, credential);
+            match credential {
+                Some(credential) => drop(entries.insert(key, credential)),
+                None => empty.push(key),
             }
         }
         Ok(Self {
             name: name.to_owned(),
             entries,
+            empty,
             helpers: file.cred_helpers.unwrap_or_default(),
             store: file.creds_store.filter(|store| !store.is_empty()),
         })
@@ -177,10 +236,14 @@ impl Source {
         named.next().map(|helper| (helper.as_str(), false)).or(self.store.as_deref().map(|store| (store, true)))
     }
 
-    /// The entry of a host, or of a URL with that host.
-    fn entry(&self, host: &str) -> Result<Option<Credential>> {
-        if let Some(entry) = self.entries.get(host) {
-            return Ok(Some(entry.clone()));
+    fn found(&self, key: &str, helper: Option<&str>, credential: Credential) -> Found {
+        Found { credential, source: self.name.clone(), key: key.to_owned(), helper: helper.map(str::to_owned) }
+    }
+
+    /// The entry of a host, or of a URL with that host, and its key.
+    fn entry(&self, host: &str) -> Result<Option<(&str, Credential)>> {
+        if let Some((key, entry)) = self.entries.get_key_value(host) {
+            return Ok(Some((key.as_str(), entry.clone())));
         }
         let mut found = self.entries.iter().filter(|(key, _)| url_host(key) == Some(host));
         let Some((first, entry)) = found.next() else { return Ok(None) };
@@ -188,7 +251,7 @@ impl Source {
             let message = format!("{}: {first:?} and {second:?} are both entries for {host}", self.name);
             return Err(Error::new(Code::Unauthorized, message));
         }
-        Ok(Some(entry.clone()))
+        Ok(Some((first.as_str(), entry.clone())))
     }
 }
 
@@ -384,6 +447,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn names_and_places_of_credentials_are_told() {
+        let json = r#"{"auths":{
+            "r.example.com":{"username":"all","password":"x"},
+            "r.example.com/team":{"username":"team","password":"x"},
+            "https://u.example.com/v1/":{"username":"url","password":"x"},
+            "https://index.docker.io/v1/":{"username":"hub","password":"x"},
+            "empty.example.com":{}
+        },"credHelpers":{"h.example.com":"missing"},"credsStore":"missing"}"#;
+        let config = DockerConfig::from_json(json).unwrap();
+        let names =
+            ["docker.io", "empty.example.com", "h.example.com", "r.example.com", "r.example.com/team", "u.example.com"];
+        assert_eq!(config.names().await, names);
+        for (host, repo, want) in [
+            ("r.example.com", None, Some(("all", "r.example.com"))),
+            ("r.example.com", Some("team/site"), Some(("team", "r.example.com/team"))),
+            ("r.example.com", Some("other"), Some(("all", "r.example.com"))),
+            ("u.example.com", None, Some(("url", "https://u.example.com/v1/"))),
+            ("registry-1.docker.io", None, Some(("hub", "https://index.docker.io/v1/"))),
+            ("empty.example.com", None, None),
+        ] {
+            let found = config.find(host, repo).await.unwrap();
+            let want = want.map(|(user, key)| Found {
+                credential: basic(user, "x"),
+                source: "the given configuration".to_owned(),
+                key: key.to_owned(),
+                helper: None,
+            });
+            assert_eq!(found, want, "{host} {repo:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_is_ambiguous_or_missing_is_an_error() {
         let two = r#"{"auths":{"https://h.example.com/a":{"auth":"dXNlcjpwYXNz"},"https://h.example.com/b":{"auth":"YTpi"}}}"#;
         let error = lookup(two, "h.example.com").await.unwrap_err().to_string();
@@ -438,6 +533,11 @@ mod tests {
             let (_dir, config) = with_helper(script, r#"{"credHelpers":{"r.example.com":"test"}}"#);
             assert_eq!(config.for_registry("r.example.com").await.unwrap(), basic("get", "s-r.example.com"));
             assert_eq!(config.for_registry("other.example.com").await.unwrap(), Credential::Anonymous);
+            let found = config.find("r.example.com", None).await.unwrap().unwrap();
+            assert_eq!((found.key.as_str(), found.helper.as_deref()), ("r.example.com", Some("test")));
+            let listed = r#"echo "{\"https://index.docker.io/v1/\":\"me\",\"s.example.com\":\"$1\"}""#;
+            let (_dir, store) = with_helper(listed, r#"{"credsStore":"test"}"#);
+            assert_eq!(store.names().await, ["docker.io", "s.example.com"]);
             let (_dir, config) = with_helper(script, r#"{"credsStore":"test"}"#);
             assert_eq!(config.for_registry("docker.io").await.unwrap(), basic("get", "s-https://index.docker.io/v1/"));
         }

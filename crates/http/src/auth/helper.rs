@@ -60,6 +60,14 @@ impl Helper<'_> {
         })
     }
 
+    /// The keys under which it keeps something.
+    pub(super) async fn list(self) -> Result<Vec<String>> {
+        let output = self.run("list", "all registries", b"").await?.unwrap_or_default();
+        let users: std::collections::BTreeMap<String, String> =
+            serde_json::from_slice(&output).map_err(|_| self.failed("all registries", "did not answer with a list"))?;
+        Ok(users.into_keys().collect())
+    }
+
     /// Has a user and a secret kept under a key.
     pub(super) async fn store(self, key: &str, user: &str, secret: &str) -> Result<()> {
         let entry = json!({"ServerURL": key, "Username": user, "Secret": secret}).to_string();

@@ -21,6 +21,7 @@ use crate::auth::basic;
 use crate::auth::bearer;
 use crate::auth::challenge::Challenge;
 use crate::client::answer::Answer;
+use crate::client::answer::Asked;
 use crate::client::origin;
 use crate::client::retry::Verdict;
 use crate::client::send::place;
@@ -93,8 +94,12 @@ pub(crate) async fn fetch(
             _ => Code::Unauthorized,
         };
         // Not a word of its body: it may echo what was sent.
+        let message = format!("token server {} answered {status}", place(&realm));
+        if code == Code::Unauthorized {
+            return Err(Error::new(code, message).with_source(Asked::new("asked for a token", credential)));
+        }
         let verdict = Verdict::of_answer(status, response.headers(), SystemTime::now());
-        return Err(Error::new(code, format!("token server {} answered {status}", place(&realm))).with_source(verdict));
+        return Err(Error::new(code, message).with_source(verdict));
     }
     let bytes = Answer::new(http::Method::GET, response, TIMEOUT).bytes(MAX_ANSWER).await?;
     grant(&bytes, asked).map_err(|error| error.context(format_args!("token server {}", place(&realm))))

@@ -1,5 +1,6 @@
 //! Answers: responses, checked, read within bounds, or turned into errors.
 
+use std::fmt;
 use std::time::Duration;
 use std::time::SystemTime;
 
@@ -19,6 +20,7 @@ use skep_registry::ErrorBody;
 use skep_registry::Result;
 use url::Url;
 
+use crate::auth::Credential;
 use crate::client::retry::Verdict;
 use crate::client::send::place;
 use crate::wire;
@@ -33,7 +35,34 @@ pub(crate) struct Answer {
     body: Body,
     is_repeated: bool,
     is_denied: bool,
+    /// Who asked, if the registry wants to know better.
+    asked_as: Option<Credential>,
 }
+
+/// The request that an error is about, and who asked: the source of the error.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    line: String,
+    is_anonymous: bool,
+}
+
+impl Asked {
+    pub(crate) fn new(line: &str, credential: &Credential) -> Self {
+        Self { line: format!("{line} as {credential}"), is_anonymous: *credential == Credential::Anonymous }
+    }
+
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.is_anonymous
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
+impl std::error::Error for Asked {}
 
 impl Answer {
     /// An answer, whose body may go without a further part for as long as `timeout`.
@@ -45,7 +74,7 @@ impl Answer {
             _ => wire::text(&headers, &header::CONTENT_LENGTH).and_then(wire::number),
         };
         let body = Body::new(len, parts(response, timeout));
-        Self { method, url, status, headers, body, is_repeated: false, is_denied: false }
+        Self { method, url, status, headers, body, is_repeated: false, is_denied: false, asked_as: None }
     }
 
     /// Reads the body into memory, if it is no longer than `limit`.
@@ -63,6 +92,11 @@ impl Answer {
     /// Notes that the registry knows the client, whatever the status says.
     pub(crate) fn denied(self, is_denied: bool) -> Self {
         Self { is_denied, ..self }
+    }
+
+    /// Notes who asked.
+    pub(crate) fn asked_as(self, credential: Credential) -> Self {
+        Self { asked_as: Some(credential), ..self }
     }
 
     /// Tells whether what the request wants may have been done by one before it, whose answer was lost.
@@ -142,7 +176,11 @@ impl Answer {
     async fn stated(self, unknown: Code) -> Error {
         let status = self.status;
         let place = place(self.url());
-        let source = format!("{} {place}: {status}", self.method);
+        let line = format!("{} {place}: {status}", self.method);
+        let source: Box<dyn std::error::Error + Send + Sync> = match &self.asked_as {
+            Some(credential) => Asked::new(&format!("{line}, asked"), credential).into(),
+            None => line.into(),
+        };
         let text = self.into_body().bytes(MAX_ERROR).await.unwrap_or_default();
         if let Ok(ErrorBody { errors }) = serde_json::from_slice(&text)
             && let Some(item) = errors.into_iter().find(|item| !item.code.is_empty())

@@ -152,7 +152,7 @@ pub(super) enum Condition<'a> {
 }
 
 /// Stores a manifest under one name, and tags along with its digest.
-pub(super) async fn put_one(
+pub(crate) async fn put_one(
     client: &Client,
     repo: &RepoName,
     reference: &ManifestRef,
@@ -209,7 +209,12 @@ pub(super) async fn delete(client: &Client, repo: &RepoName, reference: &Manifes
     Ok(())
 }
 
-async fn request(client: &Client, method: Method, repo: &RepoName, reference: &ManifestRef) -> Result<Answer> {
+pub(crate) async fn request(
+    client: &Client,
+    method: Method,
+    repo: &RepoName,
+    reference: &ManifestRef,
+) -> Result<Answer> {
     let url = client.url(&Endpoint::Manifest(repo.clone(), reference.clone()));
     let request = Request::new(method, url, Scope::pull(repo)).header(header::ACCEPT, ACCEPT)?;
     client.send(request.whole(MAX_MANIFEST)).await
@@ -233,12 +238,12 @@ fn media_type_of(content_type: &str, bytes: &[u8]) -> Result<String> {
 }
 
 /// The tags that a registry says it has set.
-fn tags_of(answer: &Answer) -> Vec<Tag> {
+pub(crate) fn tags_of(answer: &Answer) -> Vec<Tag> {
     let values = answer.headers().get_all(wire::TAG).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).filter_map(|tag| tag.trim().parse().ok()).collect()
 }
 
-fn names_subject(answer: &Answer) -> bool {
+pub(crate) fn names_subject(answer: &Answer) -> bool {
     answer.headers().contains_key(wire::SUBJECT)
 }
 

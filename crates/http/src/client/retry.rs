@@ -16,6 +16,7 @@ use skep_registry::Code;
 use skep_registry::Error;
 use tokio::time::Instant;
 
+use crate::client::trouble::tls_error;
 use crate::wire;
 
 /// How long a client bears with a registry that fails.
@@ -182,16 +183,16 @@ impl Patience {
 
 /// Tells whether a cause stays the same however often it is tried.
 fn is_beyond_repair(cause: &(dyn StdError + 'static)) -> bool {
-    if cause.is::<rustls::Error>() {
+    if tls_error(cause).is_some() {
         return true;
     }
     let Some(error) = cause.downcast_ref::<io::Error>() else { return false };
-    // A certificate comes wrapped; a name that does not exist has only words, as another one has that may exist.
-    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) || is_unknown_name(&error.to_string())
+    // A name that does not exist has only words, as another one has that may exist.
+    is_unknown_name(&error.to_string())
 }
 
 /// Tells from the words of the system's resolver whether it knows that there is no such host.
-fn is_unknown_name(words: &str) -> bool {
+pub(crate) fn is_unknown_name(words: &str) -> bool {
     words.starts_with("failed to lookup address information") && !words.contains("Temporary")
 }
 

@@ -224,7 +224,10 @@ impl Client {
                 url = target;
                 continue;
             }
-            let answer = Answer::new(request.method.clone(), response, self.inner.read_timeout).denied(is_denied);
+            let mut answer = Answer::new(request.method.clone(), response, self.inner.read_timeout).denied(is_denied);
+            if status == StatusCode::UNAUTHORIZED && is_own {
+                answer = answer.asked_as(self.inner.auth.whom(&request.scope).await);
+            }
             return match request.whole {
                 Some(limit) if status.is_success() => answer.whole(limit).await,
                 _ => Ok(answer),
@@ -232,7 +235,13 @@ impl Client {
         }
     }
 
-    async fn send_once(&self, request: &Request, url: &Url, headers: HeaderMap) -> Result<reqwest::Response> {
+    /// Sends a request as it is: no credentials, no redirects, no second attempt.
+    pub(crate) async fn send_once(
+        &self,
+        request: &Request,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> Result<reqwest::Response> {
         let http = self.inner.transport.to(url, request.alone);
         let mut sent = reqwest::Request::new(request.method.clone(), url.clone());
         *sent.headers_mut() = headers;

@@ -24,6 +24,8 @@ pub(crate) struct Transport {
     foreign: Pair,
     /// Headers of the settings.
     headers: HeaderMap,
+    /// Certificates that are trusted besides those of the system.
+    extra_roots: usize,
 }
 
 /// Two ways to speak to a server.
@@ -92,13 +94,18 @@ impl Transport {
         let own = pair(true)?;
         let is_same = identity.is_none() && !settings.skip_verify;
         let foreign = if is_same { own.clone() } else { pair(false)? };
-        Ok(Self { base, own, foreign, headers: headers(settings)? })
+        Ok(Self { base, own, foreign, headers: headers(settings)?, extra_roots: roots.len() })
     }
 
     /// The connections to a URL; with `alone`, each request has one of its own.
     pub(crate) fn to(&self, url: &Url, alone: bool) -> &reqwest::Client {
         let pair = if url.origin() == self.base.origin() { &self.own } else { &self.foreign };
         if alone { &pair.http1 } else { &pair.any }
+    }
+
+    /// How many certificates are trusted besides those of the system.
+    pub(crate) fn extra_roots(&self) -> usize {
+        self.extra_roots
     }
 
     /// The headers of the settings, which are for the registry's own origin.

@@ -2,146 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it failed")]
 
+mod desk;
+mod reach;
+
 use std::fs;
-use std::io::BufRead;
-use std::io::BufReader;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::process::Child;
-use std::process::Command;
-use std::process::Output;
 use std::process::Stdio;
 
-/// A directory to work in, and the command run in it.
-struct Desk {
-    dir: tempfile::TempDir,
-}
-
-/// What came of a command.
-#[derive(Debug, PartialEq, Eq)]
-struct Came {
-    exit: i32,
-    out: String,
-    err: String,
-}
-
-impl Desk {
-    /// With a small site in `site`.
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let site = dir.path().join("site");
-        fs::create_dir_all(site.join("css/empty")).unwrap();
-        fs::write(site.join("index.html"), "<h1>hello</h1>\n").unwrap();
-        fs::write(site.join("css/main.css"), "h1 { color: teal }\n".repeat(500)).unwrap();
-        fs::write(site.join("css.txt"), "sorts before css/").unwrap();
-        fs::set_permissions(site.join("css.txt"), fs::Permissions::from_mode(0o600)).unwrap();
-        symlink("index.html", site.join("start")).unwrap();
-        Self { dir }
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
-        command.args(line.split_whitespace()).current_dir(self.dir.path());
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SKEP_") || name.contains("DOCKER")) {
-            command.env_remove(name);
-        }
-        // Nobody's credentials, and a fixed time.
-        command.env("HOME", self.dir.path()).env("SOURCE_DATE_EPOCH", "1700000000");
-        command
-    }
-
-    fn run(&self, line: &str) -> Came {
-        Came::from(self.command(line).output().unwrap())
-    }
-
-    /// Runs what must go well, and gives what it printed.
-    fn ok(&self, line: &str) -> String {
-        let came = self.run(line);
-        assert_eq!(came.exit, 0, "{line}: {}", came.err);
-        came.out
-    }
-
-    fn serve(&self, line: &str) -> Served {
-        let mut command = self.command(line);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut first = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
-        let addr = first.trim().strip_prefix("http://").unwrap_or_else(|| panic!("{first:?}")).to_owned();
-        Served { child, addr }
-    }
-}
-
-impl From<Output> for Came {
-    fn from(output: Output) -> Self {
-        Self {
-            exit: output.status.code().unwrap_or(-1),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-}
-
-struct Served {
-    child: Child,
-    addr: String,
-}
-
-impl Served {
-    /// Asks it to stop, and gives how that went and what it had logged.
-    fn stop(mut self) -> (i32, String) {
-        terminate(&self.child);
-        let status = self.child.wait().unwrap();
-        let mut log = String::new();
-        std::io::Read::read_to_string(&mut self.child.stderr.take().unwrap(), &mut log).unwrap();
-        (status.code().unwrap_or(-1), log)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-    }
-}
-
-fn terminate(child: &Child) {
-    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(status.success());
-}
-
-/// Everything below a directory: kind, mode, time and content.
-fn census(dir: &Path) -> Vec<String> {
-    fn walk(root: &Path, dir: &Path, lines: &mut Vec<String>) {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            let meta = fs::symlink_metadata(&path).unwrap();
-            let name = path.strip_prefix(root).unwrap().display().to_string();
-            let (mode, time) = (meta.permissions().mode() & 0o777, meta.modified().unwrap());
-            if meta.is_symlink() {
-                lines.push(format!("{name} -> {} {time:?}", fs::read_link(&path).unwrap().display()));
-            } else if meta.is_dir() {
-                lines.push(format!("{name}/ {mode:o} {time:?}"));
-                walk(root, &path, lines);
-            } else {
-                lines.push(format!("{name} {mode:o} {time:?} {:?}", fs::read(&path).unwrap()));
-            }
-        }
-    }
-    let mut lines = Vec::new();
-    walk(dir, dir, &mut lines);
-    lines.sort();
-    lines
-}
-
-/// The value of a key in one line of JSON.
-fn field(json: &str, key: &str) -> String {
-    let (_, rest) = json.split_once(&format!("\"{key}\":")).unwrap_or_else(|| panic!("no {key} in {json}"));
-    rest.trim_start_matches('"').chars().take_while(|c| !"\",}".contains(*c)).collect()
-}
+use crate::desk::Came;
+use crate::desk::Desk;
+use crate::desk::census;
+use crate::desk::field;
+use crate::desk::terminate;
 
 #[test]
 fn a_directory_goes_to_a_layout_and_comes_back() {
@@ -193,7 +67,7 @@ fn reading_one_file_takes_three_requests() {
     assert_eq!(desk.run(&marker).exit, 4);
     assert_eq!(desk.ok(&format!("cat {site} css.txt")), "sorts before css/");
     let (_, log) = served.stop();
-    let (_, after) = log.split_once("no/where").expect("the marker is in the log");
+    let (_, after) = log.rsplit_once("no/where").expect("the marker is in the log");
     let requests: Vec<_> = after.lines().skip(1).filter(|line| line.contains("/v2/")).collect();
     assert_eq!(requests.len(), 3, "{requests:#?}");
 }
@@ -257,6 +131,7 @@ fn tags_are_set_and_guarded() {
 #[test]
 fn failures_have_their_exit_code_and_a_hint() {
     let desk = Desk::new();
+    desk.tries_once(&["127.0.0.1:1"]);
     desk.ok("push site oci:store:v1");
     for (line, exit, words) in [
         ("", 2, "Usage"),
@@ -430,7 +305,7 @@ fn credentials_are_kept_and_forgotten() {
     let host = &served.addr;
     let login = |line: &str, secret: &str| {
         let mut child = desk.command(line).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        std::io::Write::write_all(&mut child.stdin.take().unwrap(), secret.as_bytes()).unwrap();
+        child.stdin.take().unwrap().write_all(secret.as_bytes()).unwrap();
         Came::from(child.wait_with_output().unwrap())
     };
     let came = login(&format!("login --password-stdin -u me {host}"), "s3cret-word\n");

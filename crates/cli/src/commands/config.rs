@@ -1,0 +1,155 @@
+//! `skep config` and `skep config path`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+use skep_http::Pem;
+use skep_http::Settings;
+
+use super::Session;
+use crate::args::ConfigPart;
+use crate::exit::Exit;
+use crate::exit::Failure;
+use crate::exit::Outcome;
+use crate::output;
+use crate::output::escape;
+
+#[derive(Serialize)]
+struct Answer {
+    schema: &'static str,
+    path: Option<String>,
+    exists: bool,
+    plain_http: bool,
+    proxies: Proxies,
+    registries: BTreeMap<String, Shown>,
+}
+
+#[derive(Serialize)]
+struct Place {
+    schema: &'static str,
+    path: Option<String>,
+    exists: bool,
+}
+
+/// Proxies without the passwords that they may be named with.
+#[derive(Serialize)]
+struct Proxies {
+    http: Option<String>,
+    https: Option<String>,
+    none: String,
+}
+
+/// Settings without secrets.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Shown {
+    plain_http: bool,
+    skip_verify: bool,
+    ca: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_certificate: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_key: Option<String>,
+    /// Their names.
+    headers: Vec<String>,
+    mirrors: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_attempts: Option<u32>,
+}
+
+pub(super) fn config(session: &Session, part: Option<ConfigPart>) -> Outcome {
+    let config = &session.config;
+    let path = config.path.as_ref().map(|path| path.display().to_string());
+    if matches!(part, Some(ConfigPart::Path)) {
+        if session.json {
+            return output::json(&Place { schema: "skep/config-path/v1", path, exists: config.is_there });
+        }
+        let Some(path) = path else {
+            let message = "neither SKEP_CONFIG, XDG_CONFIG_HOME nor HOME says where the configuration is";
+            return Err(Failure::new(Exit::NotFound, message));
+        };
+        return output::text(&format!("{path}\n"));
+    }
+    let proxies = skep_http::Proxies::from_env();
+    let without_user = |url: &String| match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        (None, Some((_, host))) => host.to_owned(),
+        _ => url.clone(),
+    };
+    let (http, https) = (proxies.http.as_ref().map(without_user), proxies.https.as_ref().map(without_user));
+    let answer = Answer {
+        schema: "skep/config/v1",
+        path,
+        exists: config.is_there,
+        plain_http: config.plain_http,
+        proxies: Proxies { http, https, none: proxies.none },
+        registries: config.registries.iter().map(|(host, settings)| (host.clone(), shown(settings))).collect(),
+    };
+    if session.json { output::json(&answer) } else { output::text(&words(&answer)) }
+}
+
+fn shown(settings: &Settings) -> Shown {
+    let pem = |pem: &Pem| match pem {
+        Pem::File(path) => path.display().to_string(),
+        _ => "(in the file)".to_owned(),
+    };
+    let without_user = |host: &String| host.rsplit_once('@').map_or(host.as_str(), |(_, host)| host).to_owned();
+    Shown {
+        plain_http: settings.plain_http,
+        skip_verify: settings.skip_verify,
+        ca: settings.ca.iter().map(pem).collect(),
+        client_certificate: settings.client_certificate.as_ref().map(pem),
+        client_key: settings.client_key.as_ref().map(pem),
+        headers: settings.headers.keys().cloned().collect(),
+        mirrors: settings.mirrors.iter().map(without_user).collect(),
+        retry_attempts: settings.retry.as_ref().map(|retry| retry.attempts),
+    }
+}
+
+/// What holds, one thing a line; what is as it would be without a word is left out.
+fn words(answer: &Answer) -> String {
+    let mut text = String::new();
+    let mut line = |indent: &str, name: &str, value: &str| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{indent}{name}: {}", escape(value));
+    };
+    match &answer.path {
+        Some(path) if answer.exists => line("", "file", path),
+        Some(path) => line("", "no file", path),
+        None => line("", "no file", "nothing says where it would be"),
+    }
+    if answer.plain_http {
+        line("", "plain-http", "for every registry");
+    }
+    for (name, proxy) in [("http proxy", &answer.proxies.http), ("https proxy", &answer.proxies.https)] {
+        if let Some(proxy) = proxy {
+            line("", name, proxy);
+        }
+    }
+    if !answer.proxies.none.is_empty() {
+        line("", "no proxy for", &answer.proxies.none);
+    }
+    for (host, shown) in &answer.registries {
+        line("", "registry", host);
+        for (name, is_set) in [("plain-http", shown.plain_http), ("skip-verify", shown.skip_verify)] {
+            if is_set {
+                line("  ", name, "true");
+            }
+        }
+        for (name, values) in [("ca", &shown.ca), ("headers", &shown.headers), ("mirrors", &shown.mirrors)] {
+            if !values.is_empty() {
+                line("  ", name, &values.join(", "));
+            }
+        }
+        for (name, value) in [("client-certificate", &shown.client_certificate), ("client-key", &shown.client_key)] {
+            if let Some(value) = value {
+                line("  ", name, value);
+            }
+        }
+        if let Some(attempts) = shown.retry_attempts {
+            line("  ", "retry attempts", &attempts.to_string());
+        }
+    }
+    text
+}
