@@ -333,6 +333,19 @@ async fn lists_are_cut_where_the_caller_wants() {
 }
 
 #[tokio::test]
+async fn lists_of_just_as_many_as_were_asked_for_end() {
+    for names in [["a", "b", "c"], ["c", "a", "b"]] {
+        let fake = Fake::new(move |_| tag_list(&names, None)).await;
+        for (after, items, next) in [(None, &["a", "b", "c"][..], Some("c")), (Some("c"), &[], None)] {
+            let page = Page { limit: Some(3), after: after.map(str::to_owned) };
+            let got = fake.client().list_tags(&repo("a"), &page).await.unwrap();
+            let items: Vec<_> = items.iter().map(|name| tag(name)).collect();
+            assert_eq!((got.items, got.next.as_deref()), (items, next), "{names:?} {after:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn lists_that_do_not_advance_end_in_an_error() {
     for link in
         ["</v2/a/tags/list?last=b>; rel=next", "</v2/a/tags/list?last=a>; rel=next", "</v2/a/tags/list?p=1>; rel=next"]

@@ -345,10 +345,10 @@ async fn a_tag_that_is_to_be_new_is_looked_for_and_guarded() {
     assert!(!fake.lines().contains(&"PUT /v2/a/manifests/wrong".to_owned()));
 }
 
+#[cfg(feature = "testing")]
 #[tokio::test]
 async fn a_tag_stands_in_for_the_list_of_referrers() {
-    let server = support::old_registry().await;
-    let client = server.client();
+    let (client, _server) = support::quirky(skep_http::testing::Profile::before_1_1()).await;
     let config = client.write_blob(&repo("a"), Bytes::from("{}")).await.unwrap();
     let subject = Descriptor::of(media_type::IMAGE, b"missing");
     let refer = |annotation: &str| {

@@ -154,7 +154,8 @@ impl Answer {
         }
         match self.expect(&[200, 202, 204], unknown).await {
             Ok(_) => Ok(()),
-            Err(error) if is_disabled && !error.is_not_found() => {
+            // A code of the registry's own says more: that a tag is in the way, for instance (genuinetools/reg#136).
+            Err(error) if is_disabled && !error.is_not_found() && !matches!(error.code(), Code::Other(_)) => {
                 Err(Error::new(Code::Unsupported, error.to_string()).with_source(error))
             }
             Err(error) => Err(error),

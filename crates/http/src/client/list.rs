@@ -50,37 +50,60 @@ async fn list<T: std::str::FromStr + AsRef<str>>(
         Some(0) => return Ok(Listing::complete(Vec::new())),
         limit => limit.unwrap_or(usize::MAX),
     };
-    // One more than is wanted tells whether there is more, where no link says so.
-    let asked = page.limit.map(|limit| limit.saturating_add(1).min(MAX_PAGE));
-    let url = first_url(client.url(endpoint), asked, page.after.as_deref());
-    let answer = client.send(Request::get(url, scope.clone()).whole(MAX_BYTES)).await?;
-    let answer = answer.expect(&[200], Code::NameUnknown).await?;
-    let link = next_url(&answer)?;
-    let place = place(answer.url());
-    let body = answer.bytes(MAX_BYTES).await?;
-    let names = parse(&body)
-        .map_err(|error| Error::new(Code::Unsupported, format!("{place} is not a list")).with_source(error))?;
+    let asked = page.limit.map(|limit| limit.min(MAX_PAGE));
     let after = page.after.as_deref().filter(|after| !after.starts_with('?'));
-    let came = names.len();
-    let names = rest(names, after, link.is_none() && asked != Some(came), asked.is_some_and(|asked| came > asked));
-    let mut items: Vec<T> = names.into_iter().filter_map(|name| name.parse().ok()).collect();
-    let more = items.len() > limit;
-    items.truncate(limit);
-    let last = items.last().map(|last| last.as_ref().to_owned());
-    let next = match link {
-        _ if more => last,
-        Some(link) => {
-            let next = cursor(&link);
-            let is_behind = |after: &str| !next.starts_with('?') && !is_after(&next, after);
-            if Some(&next) == page.after.as_ref() || after.is_some_and(is_behind) {
-                return Err(Error::new(Code::Unsupported, format!("{place}: the list does not advance")));
-            }
-            Some(next)
+    let mut url = first_url(client.url(endpoint), asked, page.after.as_deref());
+    let (mut items, mut ignores_after, mut followed) = (Vec::new(), false, 0);
+    loop {
+        let answer = client.send(Request::get(url.clone(), scope.clone()).whole(MAX_BYTES)).await?;
+        let answer = answer.expect(&[200], Code::NameUnknown).await?;
+        let link = next_url(&answer)?;
+        let place = place(answer.url());
+        let body = answer.bytes(MAX_BYTES).await?;
+        let names = parse(&body)
+            .map_err(|error| Error::new(Code::Unsupported, format!("{place} is not a list")).with_source(error))?;
+        let came = names.len();
+        let is_full = asked == Some(came);
+        // A full page is the whole list if it is not one: in no order, or with what should lie behind it.
+        let is_page = is_full
+            && names.is_sorted_by(|one, other| is_after(other, one))
+            && after.is_none_or(|after| names.iter().all(|name| name != after));
+        let names = rest(names, after, link.is_none() && !is_page, asked.is_some_and(|asked| came > asked));
+        ignores_after |= names.len() < came;
+        items.extend(names.into_iter().filter_map(|name| name.parse::<T>().ok()));
+        // A registry that names its pages by tokens need not know `last`; what comes after it is some pages on
+        // (regclient#272).
+        if let Some(next) = &link
+            && ignores_after
+            && after.is_some()
+            && items.len() < limit
+            && cursor(next).starts_with('?')
+            && *next != url
+            && followed < MAX_FOLLOWED
+        {
+            url = next.clone();
+            followed += 1;
+            continue;
         }
-        None if asked == Some(came) => last,
-        None => None,
-    };
-    Ok(Listing { items, next })
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let last = items.last().map(|last| last.as_ref().to_owned());
+        let next = match link {
+            _ if more => last,
+            Some(link) => {
+                let next = cursor(&link);
+                let is_behind = |after: &str| !next.starts_with('?') && !is_after(&next, after);
+                if Some(&next) == page.after.as_ref() || after.is_some_and(is_behind) {
+                    return Err(Error::new(Code::Unsupported, format!("{place}: the list does not advance")));
+                }
+                Some(next)
+            }
+            // Where no link says whether there is more, a full page may be followed by one of nothing.
+            None if is_full => last,
+            None => None,
+        };
+        return Ok(Listing { items, next });
+    }
 }
 
 /// What comes after an item, whether the registry began there or ignored it and gave everything again.
@@ -154,6 +177,8 @@ pub(crate) fn cursor(link: &Url) -> String {
 
 /// The most items that every registry gives at once; ECR refuses to be asked for more.
 const MAX_PAGE: usize = 1000;
+/// Pages that are read to find the one that comes after an item.
+const MAX_FOLLOWED: usize = 10_000;
 /// Bytes of one page that are read.
 const MAX_BYTES: u64 = 32 << 20;
 

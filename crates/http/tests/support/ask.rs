@@ -1,20 +1,24 @@
 //! Requests to a server, without a connection.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http::Request;
+use http::Response;
 use http::header;
 use http_body_util::BodyExt;
 use http_body_util::Full;
 use serde_json::Value;
 use serde_json::json;
+use skep_http::ResponseBody;
 use skep_http::Server;
 use skep_registry::Descriptor;
 use skep_registry::Digest;
 use skep_registry::Memory;
 use skep_registry::media_type;
+use tower::Service;
 use tower::ServiceExt;
 
 /// The answer to one request.
@@ -45,20 +49,34 @@ pub(crate) fn server() -> Server {
 }
 
 pub(crate) async fn ask(server: &Server, line: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Got {
+    let got = ask_any(server, line, headers, body).await;
+    assert_eq!(got.text("docker-distribution-api-version"), Some("registry/2.0"), "{line}");
+    if let Some(length) = got.text("content-length")
+        && !line.starts_with("HEAD ")
+    {
+        assert_eq!(length, got.body.len().to_string(), "{line}");
+    }
+    got
+}
+
+/// Asks a service of any kind, of which nothing is expected.
+pub(crate) async fn ask_any<S>(service: &S, line: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Got
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<ResponseBody>, Error = Infallible> + Clone,
+{
     let (method, target) = line.split_once(' ').unwrap();
+    let body = body.into();
     let mut request = Request::builder().method(method).uri(target);
+    // As hyper's clients do it.
+    if !body.is_empty() {
+        request = request.header(header::CONTENT_LENGTH, body.len());
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let response = server.clone().oneshot(request.body(Full::new(body.into())).unwrap()).await.unwrap();
+    let response = service.clone().oneshot(request.body(Full::new(body)).unwrap()).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    assert_eq!(parts.headers["docker-distribution-api-version"], "registry/2.0", "{line}");
-    if let Some(length) = parts.headers.get(header::CONTENT_LENGTH)
-        && method != "HEAD"
-    {
-        assert_eq!(length.to_str().unwrap(), body.len().to_string(), "{line}");
-    }
     Got { status: parts.status.as_u16(), headers: parts.headers, body }
 }
 

@@ -18,7 +18,6 @@ use http::HeaderValue;
 use http::Request;
 use http::Response;
 use http::StatusCode;
-use http::header;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use skep_http::Client;
@@ -27,6 +26,10 @@ use skep_http::Credential;
 use skep_http::ResponseBody;
 use skep_http::RetryOptions;
 use skep_http::Server;
+#[cfg(feature = "testing")]
+use skep_http::testing::Profile;
+#[cfg(feature = "testing")]
+use skep_http::testing::Quirky;
 use skep_registry::Body;
 use skep_registry::Code;
 use skep_registry::Digest;
@@ -88,30 +91,15 @@ pub(crate) async fn memory() -> Served {
     Served::new(Arc::new(Memory::default())).await
 }
 
-/// A registry from before most headers were thought of: no referrers, no tags with a digest, no digests, no
-/// ranges, no links, no conditions.
-pub(crate) async fn old_registry() -> Served {
-    let server = Server::new(Arc::new(Memory::default()));
-    Served::service(tower::service_fn(move |mut request: Request<Incoming>| {
-        let mut server = server.clone();
-        async move {
-            if request.uri().path().contains("/referrers/") {
-                return Ok(reply(404, &[("content-type", "text/html")], "<h1>not found</h1>"));
-            }
-            for name in [header::RANGE, header::IF_NONE_MATCH] {
-                request.headers_mut().remove(name);
-            }
-            if request.uri().path().contains("/manifests/") {
-                *request.uri_mut() = request.uri().path().parse().unwrap();
-            }
-            let mut response = server.call(request).await?;
-            for name in ["docker-content-digest", "oci-subject", "oci-tag", "upload-offset", "link"] {
-                response.headers_mut().remove(name);
-            }
-            Ok(response)
-        }
-    }))
-    .await
+/// An imitation of another product, empty, where all repositories are that are asked for, and its user.
+#[cfg(feature = "testing")]
+pub(crate) async fn quirky(profile: Profile) -> (Client, Served) {
+    let profile = Profile { repos_must_exist: false, ..profile };
+    let login = profile.login.clone();
+    let service = Quirky::new(Server::new(Arc::new(Memory::default())), profile);
+    let served = Served::service(service).await;
+    let credential = login.map(|login| Credential::Basic { user: login.user, password: login.password });
+    (served.client_as(credential.unwrap_or_default()), served)
 }
 
 /// A request that a [`Fake`] saw.

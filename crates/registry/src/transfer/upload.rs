@@ -239,9 +239,12 @@ impl<'a> Sender<'a> {
                 continue;
             }
             let error = appended.err().unwrap_or_else(|| self.strange_offset(at..end, session.offset()));
-            let is_refused = is_refusal(&error) && !self.source_failed.load(Ordering::Relaxed);
+            let source_failed = self.source_failed.load(Ordering::Relaxed);
+            let is_refused = is_refusal(&error) && !source_failed;
             if !is_refused && !is_transient(&error) && !is_lost(&error) {
-                return Err(self.give_up(session, error).await);
+                let knows_no_chunks = is_unknown_way(&error) && !source_failed;
+                let error = self.give_up(session, error).await;
+                return if knows_no_chunks { Ok(Chunked::Broken(error)) } else { Err(error) };
             }
             // Only the registry knows what it has now.
             let id = session.id().to_owned();
@@ -464,9 +467,18 @@ impl Chunk {
 
 /// Tells whether the registry does not take a request of this size, or at this place.
 ///
-/// Registries answer 413, and 416 to chunks above their limit (oras-project/rust-oci-client#35).
+/// Registries answer 413, and 416 to chunks above their limit, with codes of their own
+/// (oras-project/rust-oci-client#35).
 fn is_refusal(error: &Error) -> bool {
-    matches!(error.code(), Code::BlobUploadInvalid | Code::RangeInvalid | Code::SizeInvalid) || error.status() == 413
+    matches!(error.code(), Code::BlobUploadInvalid | Code::RangeInvalid | Code::SizeInvalid)
+        || matches!(error.status(), 413 | 416)
+}
+
+/// Tells whether the registry takes no chunks at all, whatever it calls that, and whoever sends them.
+///
+/// Google's registries take blobs in one piece only (dotnet/sdk-container-builds#287).
+fn is_unknown_way(error: &Error) -> bool {
+    matches!(error.status(), 400 | 404..=428 | 431..=499 | 501)
 }
 
 fn is_lost(error: &Error) -> bool {
