@@ -221,7 +221,8 @@ async fn a_target_that_has_none_of_many_small_blobs_is_not_asked_for_each() {
         layers.push(memory.write_blob(&source.repo, format!("blob {n}").into()).await.unwrap());
     }
     let config = memory.write_blob(&source.repo, "{}".into()).await.unwrap();
-    put(&memory, &image(config, layers, None), "v1").await;
+    let put = PutManifest { tags: vec![tag("v1")], ..Default::default() };
+    memory.put_manifest(&source.repo, &image(config, layers, None), put).await.unwrap();
     for was_there in [0, 1] {
         let (registry, target) = target(Faults::default());
         for n in 0..was_there {

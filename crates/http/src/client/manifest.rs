@@ -142,7 +142,7 @@ pub(super) async fn put(client: &Client, repo: &RepoName, manifest: &Manifest, o
 
 /// What must hold for a manifest to be stored (RFC 9110, 13.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Condition<'a> {
+pub(crate) enum Condition<'a> {
     /// There is none under the name.
     Absent,
     /// Nothing.

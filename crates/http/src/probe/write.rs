@@ -26,6 +26,7 @@ use skep_registry::media_type;
 
 use crate::auth::Scope;
 use crate::client::manifest::names_subject;
+use crate::client::manifest::Condition;
 use crate::client::manifest::put_one;
 use crate::client::manifest::tags_of;
 use crate::client::send;
@@ -329,7 +330,7 @@ async fn push(probe: &Probe, repo: &RepoName, manifest: &Manifest, tag: &Tag, lo
     probe.drop_later(Litter::Manifest(repo.clone(), manifest.digest().clone()));
     probe.drop_later(Litter::Tag(repo.clone(), tag.clone().into()));
     let pushed = async {
-        put_one(&probe.client, repo, &tag.clone().into(), &[], manifest, false).await?;
+        put_one(&probe.client, repo, &tag.clone().into(), &[], manifest, Condition::None).await?;
         probe.client.get_manifest(repo, &tag.clone().into()).await
     };
     match pushed.await {
@@ -360,7 +361,7 @@ async fn tags_with_digest(probe: &Probe, repo: &RepoName, manifest: &Manifest, l
     }
     let reference = ManifestRef::from(manifest.digest().clone());
     let mut is_set = false;
-    log.note(match put_one(&probe.client, repo, &reference, &tags, manifest, false).await {
+    log.note(match put_one(&probe.client, repo, &reference, &tags, manifest, Condition::None).await {
         Ok(answer) => {
             let said = tags_of(&answer);
             is_set = tags.iter().all(|tag| said.contains(tag));
@@ -373,7 +374,7 @@ async fn tags_with_digest(probe: &Probe, repo: &RepoName, manifest: &Manifest, l
     });
     let [spare, _] = tags;
     if !is_set {
-        let put = put_one(&probe.client, repo, &spare.clone().into(), &[], manifest, false).await;
+        let put = put_one(&probe.client, repo, &spare.clone().into(), &[], manifest, Condition::None).await;
         tracing::debug!(is_put = put.is_ok(), "a tag to be deleted");
     }
     spare
@@ -386,7 +387,7 @@ async fn subject(probe: &Probe, repo: &RepoName, blob: &Descriptor, manifest: &M
     let referrer = image(probe, blob, Some(manifest.descriptor()), "referrer");
     probe.drop_later(Litter::Manifest(repo.clone(), referrer.digest().clone()));
     let reference = ManifestRef::from(referrer.digest().clone());
-    log.note(match put_one(&probe.client, repo, &reference, &[], &referrer, false).await {
+    log.note(match put_one(&probe.client, repo, &reference, &[], &referrer, Condition::None).await {
         Ok(answer) if names_subject(&answer) => {
             let name = answer.text(&wire::SUBJECT).unwrap_or_default().to_owned();
             match name == manifest.digest().as_str() {
