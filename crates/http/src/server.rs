@@ -216,7 +216,14 @@ fn refuse(status: u16, error: &Error) -> Response<ResponseBody> {
     if status.is_server_error() {
         tracing::error!(error = format_args!("{:?}", Causes(error).to_string()), "request failed");
     }
-    reply::json(status, [], &ErrorBody::from(error)).expect("an error body has no header of foreign text")
+    let mut response =
+        reply::json(status, [], &ErrorBody::from(error)).expect("an error body has no header of foreign text");
+    if let Some(wait) = error.retry_after() {
+        // Rounded up: who comes too early waits twice.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// An error with everything that caused it, on one line.

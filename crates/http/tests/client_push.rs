@@ -85,6 +85,18 @@ async fn a_wrong_body_is_told_from_a_wrong_registry() {
 }
 
 #[tokio::test]
+async fn a_stream_is_not_redirected() {
+    let fake = Fake::new(|seen| match seen.method.as_str() {
+        "POST" => reply(202, &[("location", "/up")], ""),
+        _ => reply(307, &[("location", "/elsewhere")], ""),
+    });
+    let fake = fake.await;
+    let mut upload = fake.client().upload_blob(&repo("a"), UploadOptions::default()).await.unwrap();
+    assert_eq!(code(upload.append(text("hello")).await), Code::Unsupported);
+    assert_eq!(fake.lines(), ["POST /v2/a/blobs/uploads/", "PATCH /up"]);
+}
+
+#[tokio::test]
 async fn chunks_say_where_they_belong() {
     let fake = Fake::new(|seen| match seen.line().as_str() {
         "POST /v2/a/blobs/uploads/" => {

@@ -88,7 +88,11 @@ pub(crate) async fn fetch(
         };
         // Not a word of its body: it may echo what was sent.
         let verdict = Verdict::of_answer(status, response.headers(), SystemTime::now());
-        return Err(Error::new(code, format!("token server {} answered {status}", place(&realm))).with_source(verdict));
+        let error = Error::new(code, format!("token server {} answered {status}", place(&realm))).with_source(verdict);
+        return Err(match verdict {
+            Verdict::Throttled(Some(wait)) => error.with_retry_after(wait),
+            _ => error,
+        });
     }
     let bytes = Answer::new(http::Method::GET, response, TIMEOUT).bytes(MAX_ANSWER).await?;
     let answer: Granted = serde_json::from_slice(&bytes).map_err(|_| {

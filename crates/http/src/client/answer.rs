@@ -32,6 +32,7 @@ pub(crate) struct Answer {
     headers: HeaderMap,
     body: Body,
     is_repeated: bool,
+    is_final: bool,
 }
 
 impl Answer {
@@ -44,7 +45,7 @@ impl Answer {
             _ => wire::text(&headers, &header::CONTENT_LENGTH).and_then(wire::number),
         };
         let body = Body::new(len, parts(response, timeout));
-        Self { method, url, status, headers, body, is_repeated: false }
+        Self { method, url, status, headers, body, is_repeated: false, is_final: false }
     }
 
     /// Reads the body into memory, if it is no longer than `limit`.
@@ -54,9 +55,9 @@ impl Answer {
         Ok(Self { body: Body::from(bytes), ..self })
     }
 
-    /// Notes that the request was sent before, and may have been heard.
-    pub(crate) fn repeated(self, is_repeated: bool) -> Self {
-        Self { is_repeated, ..self }
+    /// Notes whether the request was sent before, and may have been heard, and whether it is not to be sent again.
+    pub(crate) fn sent(self, is_repeated: bool, is_final: bool) -> Self {
+        Self { is_repeated, is_final, ..self }
     }
 
     /// Tells whether what the request wants may have been done by one before it, whose answer was lost.
@@ -120,6 +121,15 @@ impl Answer {
 
     /// The error that the answer states.
     pub(crate) async fn into_error(self, unknown: Code) -> Error {
+        let (verdict, is_final) = (self.verdict(), self.is_final);
+        let mut error = self.stated(unknown).await;
+        if let Verdict::Throttled(Some(wait)) = verdict {
+            error = error.with_retry_after(wait);
+        }
+        if is_final { error.exhausted() } else { error }
+    }
+
+    async fn stated(self, unknown: Code) -> Error {
         let status = self.status;
         let place = place(self.url());
         let source = format!("{} {place}: {status}", self.method);
@@ -131,6 +141,8 @@ impl Answer {
             return item.into_error(status.as_u16()).with_source(source);
         }
         let code = match status.as_u16() {
+            // Of what can be sent again it would have been followed, or refused.
+            301..=303 | 307 | 308 => Code::Unsupported,
             401 => Code::Unauthorized,
             403 => Code::Denied,
             404 => unknown,

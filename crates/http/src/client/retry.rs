@@ -59,6 +59,8 @@ impl Default for RetryOptions {
 pub(crate) enum Verdict {
     /// It would fail as well.
     Fatal,
+    /// Nobody is there. That is so for long, unless a server is being started again.
+    Absent,
     /// A quota is used up: asking again would cost more of it.
     OutOfQuota,
     /// The registry asks for patience, and may say for how long.
@@ -83,8 +85,7 @@ impl Verdict {
     pub(crate) fn of_error(error: &Error) -> Self {
         let (mut told, mut cause) = (None, error.source());
         while let Some(one) = cause {
-            let is_fatal = || is_beyond_repair(one).then_some(Self::Fatal);
-            told = told.or_else(|| one.downcast_ref::<Self>().copied()).or_else(is_fatal);
+            told = told.or_else(|| one.downcast_ref::<Self>().copied()).or_else(|| Self::of_cause(one));
             cause = one.source();
         }
         match error.code() {
@@ -93,11 +94,35 @@ impl Verdict {
             _ => Self::Fatal,
         }
     }
+
+    /// What one cause alone says: none when it says nothing that others do not.
+    fn of_cause(cause: &(dyn StdError + 'static)) -> Option<Self> {
+        if cause.is::<rustls::Error>() {
+            return Some(Self::Fatal);
+        }
+        let error = cause.downcast_ref::<io::Error>()?;
+        // A certificate comes wrapped, once or twice, where `source` does not look.
+        let mut within = error.get_ref();
+        while let Some(inner) = within {
+            if inner.is::<rustls::Error>() {
+                return Some(Self::Fatal);
+            }
+            within = inner.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        }
+        // Names that do not exist, and those that nobody could look up, have only words (getaddrinfo).
+        let words = error.to_string();
+        match words.starts_with("failed to lookup address information") {
+            true if words.contains("Temporary") => Some(Self::Absent),
+            true => Some(Self::Fatal),
+            false => (error.kind() == io::ErrorKind::ConnectionRefused).then_some(Self::Absent),
+        }
+    }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Absent => f.write_str("nobody is there"),
             Self::Fatal => f.write_str("no use in trying again"),
             Self::OutOfQuota => f.write_str("the quota is used up"),
             Self::Throttled(Some(wait)) => write!(f, "asked to wait {} s", wait.as_secs()),
@@ -115,6 +140,8 @@ impl StdError for Verdict {}
 pub(crate) struct Patience {
     options: RetryOptions,
     failures: u32,
+    /// Those of them at which nobody was there.
+    absences: u32,
     /// Not before this there was a failure, less the time that the registry asked for.
     since: Option<Instant>,
     waited: Duration,
@@ -124,7 +151,8 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(options: &RetryOptions) -> Self {
-        Self { options: options.clone(), failures: 0, since: None, waited: Duration::ZERO, eager: false }
+        let waited = Duration::ZERO;
+        Self { options: options.clone(), failures: 0, absences: 0, since: None, waited, eager: false }
     }
 
     /// Does not wait after the first failure: for what breaks off on its way, again and again.
@@ -135,7 +163,7 @@ impl Patience {
 
     /// Counts anew, because something came.
     pub(crate) fn progress(&mut self) {
-        (self.failures, self.since) = (0, None);
+        (self.failures, self.absences, self.since) = (0, 0, None);
     }
 
     /// The longest wait that a registry may still ask for.
@@ -162,15 +190,26 @@ impl Patience {
                 // Everybody was told the same moment.
                 return Some(wait + self.jitter(self.options.base));
             }
-            Verdict::Transient if self.eager && self.failures == 1 => Duration::ZERO,
-            Verdict::Throttled(None) | Verdict::Transient => {
-                let doubled = self.options.base.saturating_mul(1 << (self.failures - 1).min(20));
-                let delay = doubled.min(self.options.max_delay);
-                delay - self.jitter(delay / 2)
+            Verdict::Absent => {
+                // Counts twice: who mistyped a name or a port wants to know, and a server starts within a moment.
+                self.absences += 1;
+                if self.absences.saturating_mul(2) >= self.options.attempts {
+                    return None;
+                }
+                self.doubled()
             }
+            Verdict::Transient if self.eager && self.failures == 1 => Duration::ZERO,
+            Verdict::Throttled(None) | Verdict::Transient => self.doubled(),
         };
         // `since` may lie ahead, when what was waited for took less long than was asked.
         (now.saturating_duration_since(since) + pause <= self.options.budget).then_some(pause)
+    }
+
+    /// The pause after so many failures, less a part by chance.
+    fn doubled(&self) -> Duration {
+        let doubled = self.options.base.saturating_mul(1 << (self.failures - 1).min(20));
+        let delay = doubled.min(self.options.max_delay);
+        delay - self.jitter(delay / 2)
     }
 
     /// A random part of a time.
@@ -178,21 +217,6 @@ impl Patience {
         // Not a secret: each hasher is made with keys of its own.
         most.mul_f64(f64::from(RandomState::new().hash_one(self.failures) as u32) / f64::from(u32::MAX))
     }
-}
-
-/// Tells whether a cause stays the same however often it is tried.
-fn is_beyond_repair(cause: &(dyn StdError + 'static)) -> bool {
-    if cause.is::<rustls::Error>() {
-        return true;
-    }
-    let Some(error) = cause.downcast_ref::<io::Error>() else { return false };
-    // A certificate comes wrapped; a name that does not exist has only words, as another one has that may exist.
-    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) || is_unknown_name(&error.to_string())
-}
-
-/// Tells from the words of the system's resolver whether it knows that there is no such host.
-fn is_unknown_name(words: &str) -> bool {
-    words.starts_with("failed to lookup address information") && !words.contains("Temporary")
 }
 
 /// The wait that a `Retry-After` header asks for: seconds or a date (RFC 9110, 10.2.3).
@@ -268,9 +292,11 @@ mod tests {
             (unavailable(io("failed to lookup address information: Name or service not known")), Verdict::Fatal),
             (
                 unavailable(io("failed to lookup address information: Temporary failure in name resolution")),
-                Verdict::Transient,
+                Verdict::Absent,
             ),
+            (unavailable(io::ErrorKind::ConnectionRefused.into()), Verdict::Absent),
             (unavailable(io::Error::other(rustls::Error::DecryptError)), Verdict::Fatal),
+            (unavailable(io::Error::other(io::Error::other(rustls::Error::DecryptError))), Verdict::Fatal),
             (Error::new(Code::TooManyRequests, "x").with_source(throttled), throttled),
             (Error::new(Code::TooManyRequests, "x"), Verdict::Fatal),
             (Error::new(Code::Unauthorized, "x"), Verdict::Fatal),
@@ -291,6 +317,17 @@ mod tests {
         assert_eq!(pauses.len(), 5);
         for (pause, most) in pauses.iter().zip([250, 500, 1000, 2000, 4000]) {
             assert!((most / 2..=most).contains(pause), "{pauses:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_waited_for_half_as_often() {
+        for (attempts, want) in [(1, 1), (2, 1), (3, 2), (6, 3), (u32::MAX, 5)] {
+            let mut patience = Patience::new(&RetryOptions { attempts, ..options() });
+            let pauses = std::iter::from_fn(|| patience.pause(Verdict::Absent)).take(4);
+            let (count, sum) = pauses.fold((1, Duration::ZERO), |(count, sum), pause| (count + 1, sum + pause));
+            assert_eq!(count, want, "{attempts}");
+            assert!(attempts > 6 || sum < Duration::from_secs(1), "{sum:?}");
         }
     }
 
