@@ -36,6 +36,8 @@ use skep_registry::ErrorBody;
 use skep_registry::MAX_MANIFEST;
 use skep_registry::Registry;
 use skep_registry::Result;
+use tokio::task::JoinError;
+use tracing::Instrument;
 
 use crate::endpoint::Endpoint;
 use crate::server::query::Query;
@@ -132,7 +134,20 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let server = self.clone();
         let request = request.map(request_body);
-        Box::pin(async move { Ok(server.answer(request).await) })
+        Box::pin(async move {
+            if !matches!(*request.method(), Method::PATCH | Method::PUT) {
+                return Ok(server.answer(request).await);
+            }
+            // When its connection breaks, this future is dropped before the body says so. What came of a chunk is to
+            // be kept, and what came whole to be stored, whether anybody hears of it or not.
+            let answer = async move { server.answer(request).await };
+            match tokio::spawn(answer.in_current_span()).await.map_err(JoinError::try_into_panic) {
+                Ok(answer) => Ok(answer),
+                Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                // The runtime is going down, and this with it.
+                Err(Err(_)) => std::future::pending().await,
+            }
+        })
     }
 }
 
