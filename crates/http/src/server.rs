@@ -37,6 +37,8 @@ use skep_registry::ErrorBody;
 use skep_registry::MAX_MANIFEST;
 use skep_registry::Registry;
 use skep_registry::Result;
+use tokio::task::JoinError;
+use tracing::Instrument;
 
 use crate::endpoint::Endpoint;
 use crate::server::query::Query;
@@ -137,7 +139,20 @@ where
         let server = self.clone();
         let timeout = self.options.body_timeout;
         let request = request.map(|body| request_body(body, timeout));
-        Box::pin(async move { Ok(server.answer(request).await) })
+        Box::pin(async move {
+            if !matches!(*request.method(), Method::PATCH | Method::PUT) {
+                return Ok(server.answer(request).await);
+            }
+            // When its connection breaks, this future is dropped before the body says so. What came of a chunk is to
+            // be kept, and what came whole to be stored, whether anybody hears of it or not.
+            let answer = async move { server.answer(request).await };
+            match tokio::spawn(answer.in_current_span()).await.map_err(JoinError::try_into_panic) {
+                Ok(answer) => Ok(answer),
+                Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                // The runtime is going down, and this with it.
+                Err(Err(_)) => std::future::pending().await,
+            }
+        })
     }
 }
 
@@ -235,7 +250,14 @@ fn refuse(status: u16, error: &Error) -> Response<ResponseBody> {
     if status.is_server_error() {
         tracing::error!(error = format_args!("{:?}", Causes(error).to_string()), "request failed");
     }
-    reply::json(status, [], &ErrorBody::from(error)).expect("an error body has no header of foreign text")
+    let mut response =
+        reply::json(status, [], &ErrorBody::from(error)).expect("an error body has no header of foreign text");
+    if let Some(wait) = error.retry_after() {
+        // Rounded up: who comes too early waits twice.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 /// An error with everything that caused it, on one line.

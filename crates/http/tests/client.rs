@@ -435,6 +435,22 @@ async fn registries_without_lists_of_referrers_say_so_in_many_ways() {
 }
 
 #[tokio::test]
+async fn a_damaged_list_of_referrers_is_not_an_empty_one() {
+    for (content_type, body, want) in [
+        ("text/html", "<h1>welcome</h1>", Ok(0)),
+        (media_type::INDEX, r#"zzschemaVersion":2,"manifests":[]}"#, Err(Code::ManifestInvalid)),
+        ("application/json; charset=utf-8", r#"{"schemaVersion":2,"mani"#, Err(Code::ManifestInvalid)),
+    ] {
+        let fake = Fake::new(move |seen| match seen.target.contains("/referrers/") {
+            true => reply(200, &[("content-type", content_type)], body),
+            false => reply(404, &[], ""),
+        });
+        let got = fake.await.client().list_referrers(&repo("a"), &hello(), &ReferrerQuery::default()).await;
+        assert_eq!(got.map(|list| list.items.len()).map_err(|error| error.code().clone()), want, "{content_type}");
+    }
+}
+
+#[tokio::test]
 async fn redirects_are_followed_with_the_range_and_without_end() {
     let storage = Fake::new(|seen| {
         assert_eq!(seen.text("range"), Some("bytes=1-2"));

@@ -147,6 +147,18 @@ async fn a_wrong_body_is_told_from_a_wrong_registry() {
 }
 
 #[tokio::test]
+async fn a_stream_is_not_redirected() {
+    let fake = Fake::new(|seen| match seen.method.as_str() {
+        "POST" => reply(202, &[("location", "/up")], ""),
+        _ => reply(307, &[("location", "/elsewhere")], ""),
+    });
+    let fake = fake.await;
+    let mut upload = fake.client().upload_blob(&repo("a"), UploadOptions::default()).await.unwrap();
+    assert_eq!(code(upload.append(text("hello")).await), Code::Unsupported);
+    assert_eq!(fake.lines(), ["POST /v2/a/blobs/uploads/", "PATCH /up"]);
+}
+
+#[tokio::test]
 async fn chunks_say_where_they_belong() {
     let fake = Fake::new(|seen| match seen.line().as_str() {
         "POST /v2/a/blobs/uploads/" => {
@@ -402,10 +414,10 @@ fn referrer(annotation: &str) -> Manifest {
     Manifest::new(media_type::IMAGE, content.to_bytes())
 }
 
+#[cfg(feature = "testing")]
 #[tokio::test]
 async fn no_referrer_is_lost_among_many_at_once() {
-    let server = support::old_registry().await;
-    let client = server.client();
+    let (client, _server) = support::quirky(skep_http::testing::Profile::before_1_1()).await;
     client.write_blob(&repo("a"), Bytes::from("{}")).await.unwrap();
     let all: Vec<_> = (0..16).map(|n| referrer(&n.to_string())).collect();
     let name = repo("a");

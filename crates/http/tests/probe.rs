@@ -25,7 +25,6 @@ use skep_registry::media_type;
 use crate::support::Fake;
 use crate::support::Served;
 use crate::support::odd::Odd;
-use crate::support::old_registry;
 use crate::support::options;
 use crate::support::reply;
 use crate::support::repo;
@@ -93,9 +92,10 @@ async fn a_registry_as_specified_is_good_throughout() {
     assert_eq!(blobs_and_tags(&memory).await, 0);
 }
 
+#[cfg(feature = "testing")]
 #[tokio::test]
 async fn an_old_registry_is_coped_with() {
-    let served = old_registry().await;
+    let (_, served) = support::quirky(skep_http::testing::Profile::before_1_1()).await;
     let report = probed(&served.host, &everything()).await;
     assert!(report.blocker.is_none(), "{:?}", report.blocker);
     let copes = checks(&report, Grade::Copes);

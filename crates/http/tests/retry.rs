@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -17,6 +18,7 @@ use http::Response;
 use http_body_util::BodyExt;
 use skep_http::Client;
 use skep_http::ClientOptions;
+use skep_http::Proxies;
 use skep_http::ResponseBody;
 use skep_http::RetryOptions;
 use skep_registry::Body;
@@ -26,6 +28,7 @@ use skep_registry::Descriptor;
 use skep_registry::Digest;
 use skep_registry::Error;
 use skep_registry::Manifest;
+use skep_registry::Memory;
 use skep_registry::OCTET_STREAM;
 use skep_registry::Page;
 use skep_registry::PutManifest;
@@ -34,12 +37,18 @@ use skep_registry::RegistryExt;
 use skep_registry::Result;
 use skep_registry::UploadOptions;
 use skep_registry::media_type;
+use skep_registry::transfer;
+use skep_registry::transfer::CopyOptions;
+use skep_registry::transfer::DownloadOptions;
+use skep_registry::transfer::Place;
+use skep_registry::transfer::UploadSettings;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use crate::support::Fake;
 use crate::support::Seen;
+use crate::support::Served;
 use crate::support::code;
 use crate::support::hello;
 use crate::support::options;
@@ -153,6 +162,121 @@ async fn attempts_are_as_many_as_one_wants() {
         let client = Client::new(fake.host(), ClientOptions { retry, ..Default::default() }).unwrap();
         assert_eq!(code(client.list_tags(&repo("a"), &Page::default()).await), Code::Unavailable);
         assert_eq!(fake.lines().len(), attempts as usize);
+    }
+}
+
+#[tokio::test]
+async fn retries_do_not_multiply() {
+    // Every request is counted here, whoever sends it again: the client, or the transfer above it.
+    let blob = Descriptor::of(OCTET_STREAM, &[7; 3 << 20]);
+    for status in [429, 500, 502, 503] {
+        let fake = fails(usize::MAX, move || reply(status, &[], ""), tags).await;
+        let place = Place::new(Arc::new(fake.client()), repo("a"));
+        let error = transfer::download(&place, &blob, &DownloadOptions::default()).bytes(1 << 30).await.unwrap_err();
+        assert_eq!((fake.lines().len(), error.is_exhausted()), (6, true), "{status}: {error}");
+        let source = |_| Body::empty();
+        let error = transfer::upload(&place, &blob, source, &UploadSettings::default()).await.unwrap_err();
+        assert_eq!((fake.lines().len(), error.is_exhausted()), (12, true), "{status}: {error}");
+        let memory = Place::new(Arc::new(Memory::default()), repo("a"));
+        transfer::copy(&place, &tag("b").into(), &memory, &CopyOptions::default()).await.unwrap_err();
+        assert_eq!(fake.lines().len(), 18, "{status}");
+    }
+    // What fails before there is a body and what breaks off in one are the same failure.
+    let turn = AtomicUsize::new(0);
+    let fake = Fake::new(move |_| match turn.fetch_add(1, SeqCst) % 2 {
+        0 => stream(200, &[("content-length", "5")], broken(b"hello", 0)),
+        _ => reply(503, &[], ""),
+    });
+    let fake = fake.await;
+    assert_eq!(code(fake.client().read_blob(&repo("a"), &hello(), 10).await), Code::Unavailable);
+    assert_eq!(fake.lines().len(), 6);
+}
+
+#[tokio::test]
+async fn a_chunk_that_the_registry_stumbles_over_is_sent_again() {
+    let sent = [(429, &[("retry-after", "0")][..]), (500, &[]), (503, &[])].map(|(status, head)| async move {
+        let (left, stands) = (AtomicUsize::new(2), AtomicUsize::new(0));
+        let fake = Fake::new(move |seen| match seen.method.as_str() {
+            "HEAD" if stands.load(SeqCst) > 0 => reply(200, &[("content-length", "4")], ""),
+            "HEAD" => reply(404, &[], ""),
+            "POST" => reply(202, &[("location", "/v2/a/blobs/uploads/1")], ""),
+            "GET" => reply(204, &[("upload-offset", "0")], ""),
+            "PUT" => reply(201, &[], ""),
+            _ if left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() => reply(status, head, ""),
+            _ => {
+                stands.store(4, SeqCst);
+                reply(202, &[("upload-offset", "4")], "")
+            }
+        });
+        let fake = fake.await;
+        let place = Place::new(Arc::new(fake.client()), repo("a"));
+        let settings = UploadSettings { single: 0, ..UploadSettings::default() };
+        let blob = Descriptor::of(OCTET_STREAM, b"much");
+        let done = transfer::upload(&place, &blob, |_| text("much"), &settings).await;
+        done.map(|done| done.sent).map_err(|error| error.to_string())
+    });
+    assert_eq!(futures_util::future::join_all(sent).await, [Ok(12), Ok(12), Ok(12)]);
+}
+
+#[tokio::test]
+async fn that_nobody_is_there_is_said_soon() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let refused = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let blob = Descriptor::of(OCTET_STREAM, b"hello");
+    for host in [refused.as_str(), UNKNOWN_HOST] {
+        let options = ClientOptions { proxies: Proxies::default(), ..ClientOptions::default() };
+        let place = Place::new(Arc::new(Client::new(host, options).unwrap()), repo("a"));
+        let began = Instant::now();
+        let head = place.registry.head_blob(&place.repo, &blob.digest);
+        let download = transfer::download(&place, &blob, &DownloadOptions::default()).bytes(10);
+        let settings = UploadSettings::default();
+        let upload = transfer::upload(&place, &blob, |_| text("hello"), &settings);
+        let (head, download, upload) = tokio::join!(head, download, upload);
+        assert!(began.elapsed() < Duration::from_secs(2), "{host}: {:?}", began.elapsed());
+        for error in [head.unwrap_err(), download.unwrap_err(), upload.unwrap_err()] {
+            assert_eq!((error.code(), error.is_exhausted()), (&Code::Unavailable, true), "{host}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_speak_tls_is_asked_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = format!("https://{}", listener.local_addr().unwrap());
+    let connections = Arc::new(AtomicUsize::new(0));
+    let count = connections.clone();
+    let task = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            count.fetch_add(1, SeqCst);
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        }
+    });
+    let error = Client::new(&host, options()).unwrap().ping().await.unwrap_err();
+    assert_eq!((error.code(), error.is_exhausted(), connections.load(SeqCst)), (&Code::Unavailable, true, 1));
+    task.abort();
+}
+
+#[tokio::test]
+async fn errors_carry_what_the_registry_said_of_the_next_attempt() {
+    for (status, head, code, wait) in [
+        (503, &[("retry-after", "7")][..], Code::Unavailable, Some(7)),
+        (429, &[("retry-after", "301")], Code::TooManyRequests, Some(301)),
+        (429, &[], Code::TooManyRequests, None),
+        (500, &[], Code::Unknown, None),
+    ] {
+        let fake = fails(usize::MAX, move || reply(status, head, ""), tags).await;
+        let once = || ClientOptions { retry: RetryOptions { attempts: 1, ..options().retry }, ..options() };
+        let client = Client::new(fake.host(), once()).unwrap();
+        let proxy = Served::new(Arc::new(client.clone())).await;
+        for client in [client, Client::new(&proxy.host, once()).unwrap()] {
+            let error = client.list_tags(&repo("a"), &Page::default()).await.unwrap_err();
+            let said = error.retry_after().map(|wait| wait.as_secs());
+            assert_eq!((error.code(), error.status(), said), (&code, status, wait), "{error:?}");
+            assert!(error.is_exhausted());
+        }
     }
 }
 
@@ -415,5 +539,7 @@ async fn an_upload_that_stalls_is_unavailable() {
     task.abort();
 }
 
+/// A name that is too long to be looked up, so that nobody is asked.
+const UNKNOWN_HOST: &str = "http://no-such-host-no-such-host-no-such-host-no-such-host-no-such-host-no.invalid";
 /// The digest of `{}`.
 const EMPTY: &str = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";

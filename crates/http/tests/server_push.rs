@@ -5,6 +5,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -19,6 +20,7 @@ use skep_registry::Code;
 use skep_registry::Descriptor;
 use skep_registry::Digest;
 use skep_registry::Layout;
+use skep_registry::LayoutOptions;
 use skep_registry::Manifest;
 use skep_registry::Memory;
 use skep_registry::OCTET_STREAM;
@@ -29,6 +31,8 @@ use skep_registry::RegistryExt;
 use skep_registry::Result;
 use skep_registry::UploadOptions;
 use skep_registry::media_type;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tower::ServiceExt;
 
@@ -45,6 +49,30 @@ use crate::support::odd::Odd;
 use crate::support::repo;
 use crate::support::tag;
 use crate::support::text;
+
+#[tokio::test]
+async fn what_came_of_a_chunk_whose_connection_broke_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::tree(dir.path(), LayoutOptions::default()).unwrap();
+    let served = Served::new(Arc::new(layout)).await;
+    let client = served.client();
+    let upload = client.upload_blob(&repo("a"), UploadOptions::default()).await.unwrap();
+    let path = upload.id().strip_prefix(&format!("http://{}", served.host)).unwrap();
+    let head = format!("PATCH {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nContent-Range: 0-9\r\n\r\nhello");
+    let mut stream = TcpStream::connect(&served.host).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    drop(stream);
+    let kept = async {
+        loop {
+            let options = UploadOptions { resume: Some(upload.id().to_owned()), ..Default::default() };
+            match client.upload_blob(&repo("a"), options).await.unwrap().offset() {
+                0 => tokio::task::yield_now().await,
+                offset => break offset,
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(Duration::from_secs(5), kept).await.unwrap(), 5);
+}
 
 #[tokio::test]
 async fn an_upload_goes_from_chunk_to_chunk() {

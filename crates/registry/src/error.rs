@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::Serialize;
@@ -102,13 +103,23 @@ struct Repr {
     message: Cow<'static, str>,
     detail: Option<Value>,
     status: Option<u16>,
+    retry_after: Option<Duration>,
+    is_exhausted: bool,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
     /// Makes an error of a code and words that name the thing and the value.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Repr { code, message: message.into(), detail: None, status: None, source: None }))
+        Self(Box::new(Repr {
+            code,
+            message: message.into(),
+            detail: None,
+            status: None,
+            retry_after: None,
+            is_exhausted: false,
+            source: None,
+        }))
     }
 
     /// Makes an error of a failed file operation; `what` names the operation and the path.
@@ -134,6 +145,21 @@ impl Error {
         self
     }
 
+    /// Adds how long the registry asked to wait.
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// Notes that whoever reports the error has tried as often as may be.
+    ///
+    /// There is one budget for retries, and it is spent where the failure is seen first. Whoever stands above and
+    /// retries what this crate calls transient must not begin a budget of its own over it.
+    pub fn exhausted(mut self) -> Self {
+        self.0.is_exhausted = true;
+        self
+    }
+
     /// Puts words before the message: where it happened.
     pub fn context(mut self, place: impl fmt::Display) -> Self {
         let message = std::mem::take(&mut self.0.message);
@@ -150,6 +176,8 @@ impl Error {
             message: self.0.message.clone(),
             detail: self.0.detail.clone(),
             status: self.0.status,
+            retry_after: self.0.retry_after,
+            is_exhausted: self.0.is_exhausted,
             source: (!causes.is_empty()).then(|| causes.join(": ").into()),
         };
         Self(Box::new(repr))
@@ -176,6 +204,27 @@ impl Error {
             (Code::Other(_) | Code::Unknown, Some(status)) => status,
             (code, _) => code.status(),
         }
+    }
+
+    /// How long the registry asked to wait before the next attempt (RFC 9110, 10.2.3), if it did.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Tells whether it was tried as often as may be, so that trying again is for people.
+    pub fn is_exhausted(&self) -> bool {
+        self.0.is_exhausted
+    }
+
+    /// Tells whether the same call may well succeed a moment later, and nobody has tried that yet.
+    pub fn is_transient(&self) -> bool {
+        let passes = match (&self.0.code, self.0.status) {
+            (Code::TooManyRequests | Code::Unavailable, _) => true,
+            // A server that stumbled says so by its status alone; a disk that failed has none.
+            (Code::Other(_) | Code::Unknown, Some(500)) => true,
+            _ => false,
+        };
+        passes && !self.0.is_exhausted
     }
 
     /// Tells whether the thing asked for is not there, whatever kind of thing it is.
@@ -287,6 +336,24 @@ mod tests {
         let item = ErrorItem { code: "TEAPOT".to_owned(), message: String::new(), detail: None };
         let error = item.into_error(418);
         assert_eq!((error.code().as_str(), error.status()), ("TEAPOT", 418));
+    }
+
+    #[test]
+    fn what_passes_is_told_from_what_stays() {
+        let status = |code: Code, status| Error::new(code, "").with_status(status);
+        for (error, want) in [
+            (Error::from(Code::Unavailable), true),
+            (Error::from(Code::TooManyRequests), true),
+            (Error::from(Code::Unavailable).exhausted(), false),
+            (status(Code::Unknown, 500), true),
+            (status(Code::Other("OOPS".to_owned()), 500), true),
+            (status(Code::Other("TEAPOT".to_owned()), 418), false),
+            (Error::io("read x", std::io::ErrorKind::NotFound.into()), false),
+            (Error::from(Code::BlobUnknown), false),
+        ] {
+            assert_eq!(error.is_transient(), want, "{error:?}");
+            assert_eq!(error.again().is_transient(), want, "{error:?}");
+        }
     }
 
     #[test]

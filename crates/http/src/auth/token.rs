@@ -99,7 +99,11 @@ pub(crate) async fn fetch(
             return Err(Error::new(code, message).with_source(Asked::new("asked for a token", credential)));
         }
         let verdict = Verdict::of_answer(status, response.headers(), SystemTime::now());
-        return Err(Error::new(code, message).with_source(verdict));
+        let error = Error::new(code, message).with_source(verdict);
+        return Err(match verdict {
+            Verdict::Throttled(Some(wait)) => error.with_retry_after(wait),
+            _ => error,
+        });
     }
     let bytes = Answer::new(http::Method::GET, response, TIMEOUT).bytes(MAX_ANSWER).await?;
     grant(&bytes, asked).map_err(|error| error.context(format_args!("token server {}", place(&realm))))

@@ -37,6 +37,7 @@ pub(crate) struct Answer {
     is_denied: bool,
     /// Who asked, if the registry wants to know better.
     asked_as: Option<Credential>,
+    is_final: bool,
 }
 
 /// The request that an error is about, and who asked: the source of the error.
@@ -74,7 +75,17 @@ impl Answer {
             _ => wire::text(&headers, &header::CONTENT_LENGTH).and_then(wire::number),
         };
         let body = Body::new(len, parts(response, timeout));
-        Self { method, url, status, headers, body, is_repeated: false, is_denied: false, asked_as: None }
+        Self {
+            method,
+            url,
+            status,
+            headers,
+            body,
+            is_repeated: false,
+            is_denied: false,
+            is_final: false,
+            asked_as: None,
+        }
     }
 
     /// Reads the body into memory, if it is no longer than `limit`.
@@ -84,9 +95,9 @@ impl Answer {
         Ok(Self { body: Body::from(bytes), ..self })
     }
 
-    /// Notes that the request was sent before, and may have been heard.
-    pub(crate) fn repeated(self, is_repeated: bool) -> Self {
-        Self { is_repeated, ..self }
+    /// Notes whether the request was sent before, and may have been heard, and whether it is not to be sent again.
+    pub(crate) fn sent(self, is_repeated: bool, is_final: bool) -> Self {
+        Self { is_repeated, is_final, ..self }
     }
 
     /// Notes that the registry knows the client, whatever the status says.
@@ -164,14 +175,15 @@ impl Answer {
 
     /// The error that the answer states; `Denied`, if it asks a client who it is that has said so.
     pub(crate) async fn into_error(self, unknown: Code) -> Error {
-        let is_denied = self.is_denied;
-        let stated = self.stated(unknown).await;
-        match stated.code() {
-            Code::Unauthorized if is_denied => {
-                Error::new(Code::Denied, stated.message().to_owned()).with_source(stated)
-            }
-            _ => stated,
+        let (verdict, is_denied, is_final) = (self.verdict(), self.is_denied, self.is_final);
+        let mut error = self.stated(unknown).await;
+        if is_denied && *error.code() == Code::Unauthorized {
+            error = Error::new(Code::Denied, error.message().to_owned()).with_source(error);
         }
+        if let Verdict::Throttled(Some(wait)) = verdict {
+            error = error.with_retry_after(wait);
+        }
+        if is_final { error.exhausted() } else { error }
     }
 
     async fn stated(self, unknown: Code) -> Error {
@@ -190,6 +202,8 @@ impl Answer {
             return item.into_error(status.as_u16()).with_source(source);
         }
         let code = match status.as_u16() {
+            // Of what can be sent again it would have been followed, or refused.
+            301..=303 | 307 | 308 => Code::Unsupported,
             401 => Code::Unauthorized,
             403 => Code::Denied,
             404 => unknown,

@@ -17,6 +17,7 @@ use crate::auth::Scope;
 use crate::client::Client;
 use crate::client::answer::Answer;
 use crate::client::resume::resumed;
+use crate::client::retry::Patience;
 use crate::client::send::Request;
 use crate::endpoint::Endpoint;
 use crate::wire;
@@ -101,11 +102,17 @@ async fn foreign_one(client: &Client, url: &str) -> Result<Answer> {
 }
 
 /// Asks for a blob or a part of it.
-pub(super) async fn request(
+async fn request(client: &Client, repo: &RepoName, digest: &Digest, range: Option<ByteRange>) -> Result<Answer> {
+    request_within(client, repo, digest, range, &mut Patience::new(&client.inner.retry)).await
+}
+
+/// As [`request`], with what is left of the patience of the caller.
+pub(super) async fn request_within(
     client: &Client,
     repo: &RepoName,
     digest: &Digest,
     range: Option<ByteRange>,
+    patience: &mut Patience,
 ) -> Result<Answer> {
     let url = client.url(&Endpoint::Blob(repo.clone(), digest.clone()));
     // Bytes that were packed on the way are not the ones of the digest.
@@ -114,7 +121,7 @@ pub(super) async fn request(
         request = request.header(header::RANGE, &range.to_string())?;
     }
     let statuses: &[u16] = if range.is_some() { &[200, 206] } else { &[200] };
-    let answer = client.send(request).await?.expect(statuses, Code::BlobUnknown).await?;
+    let answer = client.send_within(request, patience).await?.expect(statuses, Code::BlobUnknown).await?;
     match answer.text(&header::CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         Some(encoding) => Err(Error::new(Code::Unsupported, format!("{digest} came encoded as {encoding:?}"))),
         None => Ok(answer),

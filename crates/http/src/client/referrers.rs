@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use http::header;
 use skep_registry::Code;
 use skep_registry::Descriptor;
 use skep_registry::Digest;
@@ -152,6 +153,7 @@ async fn from_list(
             return Ok(None);
         }
         let answer = answer.expect(&[200], Code::NameUnknown).await?;
+        let is_json = answer.text(&header::CONTENT_TYPE).map(wire::essence).is_some_and(|text| text.ends_with("json"));
         next = next_url(&answer)?.filter(|next| *next != url);
         let body = answer.bytes(MAX_BYTES).await?;
         bytes += body.len() as u64;
@@ -161,8 +163,9 @@ async fn from_list(
         }
         let list: wire::ReferrerList = match serde_json::from_slice(&body) {
             Ok(list) => list,
-            // A page for people under every path, say: no list of referrers.
-            Err(_) if all.is_empty() => return Ok(None),
+            // A page for people under every path, say: no list of referrers. One that is damaged must not look as if
+            // there were none: they may be signatures.
+            Err(_) if all.is_empty() && !is_json => return Ok(None),
             Err(error) => {
                 return Err(Error::new(Code::ManifestInvalid, "the list of referrers").with_source(error));
             }

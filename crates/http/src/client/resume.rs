@@ -72,24 +72,27 @@ impl Transfer {
                     Error::new(Code::Unavailable, message)
                 }
             };
-            let Some(pause) = self.patience.pause(Verdict::of_error(&error)) else { return Err(error) };
+            let Some(pause) = self.patience.pause(Verdict::of_error(&error)) else {
+                return Err(error.exhausted());
+            };
             tracing::debug!(%error, rest = ?self.rest, ?pause, "blob broke off, asking for the rest");
             tokio::time::sleep(pause).await;
-            self.body = rest_of(&self.client, &self.repo, &self.digest, self.rest.clone()).await?;
+            self.body = self.rest_of().await?;
         }
     }
-}
 
-/// Asks for the bytes of a blob that are to come.
-async fn rest_of(client: &Client, repo: &RepoName, digest: &Digest, rest: Range<u64>) -> Result<Body> {
-    let span = ByteRange::from(rest.clone());
-    // Whoever asks for no range at the first byte gets all, which `slice` cuts.
-    let answer = blob::request(client, repo, digest, (rest.start > 0).then_some(span)).await?;
-    let content_range = answer.text(&header::CONTENT_RANGE);
-    match (answer.status(), content_range.and_then(wire::parse_content_range)) {
-        (206, Some((came, _))) if came.start == rest.start && came.end <= rest.end => Ok(answer.into_body()),
-        (206, _) => Err(blob::wrong_range(digest, span, content_range)),
-        // The whole blob again: ranges are not for this registry.
-        _ => Ok(answer.into_body().slice(rest)),
+    /// Asks for the bytes that are to come. What fails at that counts as what broke off does.
+    async fn rest_of(&mut self) -> Result<Body> {
+        let (rest, span) = (self.rest.clone(), ByteRange::from(self.rest.clone()));
+        // Whoever asks for no range at the first byte gets all, which `slice` cuts.
+        let range = (rest.start > 0).then_some(span);
+        let answer = blob::request_within(&self.client, &self.repo, &self.digest, range, &mut self.patience).await?;
+        let content_range = answer.text(&header::CONTENT_RANGE);
+        match (answer.status(), content_range.and_then(wire::parse_content_range)) {
+            (206, Some((came, _))) if came.start == rest.start && came.end <= rest.end => Ok(answer.into_body()),
+            (206, _) => Err(blob::wrong_range(&self.digest, span, content_range)),
+            // The whole blob again: ranges are not for this registry.
+            _ => Ok(answer.into_body().slice(rest)),
+        }
     }
 }

@@ -60,6 +60,8 @@ impl Default for RetryOptions {
 pub(crate) enum Verdict {
     /// It would fail as well.
     Fatal,
+    /// Nobody is there. That is so for long, unless a server is being started again.
+    Absent,
     /// A quota is used up: asking again would cost more of it.
     OutOfQuota,
     /// The registry asks for patience, and may say for how long.
@@ -84,8 +86,7 @@ impl Verdict {
     pub(crate) fn of_error(error: &Error) -> Self {
         let (mut told, mut cause) = (None, error.source());
         while let Some(one) = cause {
-            let is_fatal = || is_beyond_repair(one).then_some(Self::Fatal);
-            told = told.or_else(|| one.downcast_ref::<Self>().copied()).or_else(is_fatal);
+            told = told.or_else(|| one.downcast_ref::<Self>().copied()).or_else(|| Self::of_cause(one));
             cause = one.source();
         }
         match error.code() {
@@ -94,11 +95,27 @@ impl Verdict {
             _ => Self::Fatal,
         }
     }
+
+    /// What one cause alone says: none when it says nothing that others do not.
+    fn of_cause(cause: &(dyn StdError + 'static)) -> Option<Self> {
+        if tls_error(cause).is_some() {
+            return Some(Self::Fatal);
+        }
+        let error = cause.downcast_ref::<io::Error>()?;
+        // Names that do not exist, and those that nobody could look up, have only words (getaddrinfo).
+        let words = error.to_string();
+        match words.starts_with(LOOKUP_FAILED) {
+            true if is_unknown_name(&words) => Some(Self::Fatal),
+            true => Some(Self::Absent),
+            false => (error.kind() == io::ErrorKind::ConnectionRefused).then_some(Self::Absent),
+        }
+    }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Absent => f.write_str("nobody is there"),
             Self::Fatal => f.write_str("no use in trying again"),
             Self::OutOfQuota => f.write_str("the quota is used up"),
             Self::Throttled(Some(wait)) => write!(f, "asked to wait {} s", wait.as_secs()),
@@ -116,6 +133,8 @@ impl StdError for Verdict {}
 pub(crate) struct Patience {
     options: RetryOptions,
     failures: u32,
+    /// Those of them at which nobody was there.
+    absences: u32,
     /// Not before this there was a failure, less the time that the registry asked for.
     since: Option<Instant>,
     waited: Duration,
@@ -125,7 +144,8 @@ pub(crate) struct Patience {
 
 impl Patience {
     pub(crate) fn new(options: &RetryOptions) -> Self {
-        Self { options: options.clone(), failures: 0, since: None, waited: Duration::ZERO, eager: false }
+        let waited = Duration::ZERO;
+        Self { options: options.clone(), failures: 0, absences: 0, since: None, waited, eager: false }
     }
 
     /// Does not wait after the first failure: for what breaks off on its way, again and again.
@@ -136,7 +156,7 @@ impl Patience {
 
     /// Counts anew, because something came.
     pub(crate) fn progress(&mut self) {
-        (self.failures, self.since) = (0, None);
+        (self.failures, self.absences, self.since) = (0, 0, None);
     }
 
     /// The longest wait that a registry may still ask for.
@@ -163,15 +183,26 @@ impl Patience {
                 // Everybody was told the same moment.
                 return Some(wait + self.jitter(self.options.base));
             }
-            Verdict::Transient if self.eager && self.failures == 1 => Duration::ZERO,
-            Verdict::Throttled(None) | Verdict::Transient => {
-                let doubled = self.options.base.saturating_mul(1 << (self.failures - 1).min(20));
-                let delay = doubled.min(self.options.max_delay);
-                delay - self.jitter(delay / 2)
+            Verdict::Absent => {
+                // Counts twice: who mistyped a name or a port wants to know, and a server starts within a moment.
+                self.absences += 1;
+                if self.absences.saturating_mul(2) >= self.options.attempts {
+                    return None;
+                }
+                self.doubled()
             }
+            Verdict::Transient if self.eager && self.failures == 1 => Duration::ZERO,
+            Verdict::Throttled(None) | Verdict::Transient => self.doubled(),
         };
         // `since` may lie ahead, when what was waited for took less long than was asked.
         (now.saturating_duration_since(since) + pause <= self.options.budget).then_some(pause)
+    }
+
+    /// The pause after so many failures, less a part by chance.
+    fn doubled(&self) -> Duration {
+        let doubled = self.options.base.saturating_mul(1 << (self.failures - 1).min(20));
+        let delay = doubled.min(self.options.max_delay);
+        delay - self.jitter(delay / 2)
     }
 
     /// A random part of a time.
@@ -181,20 +212,13 @@ impl Patience {
     }
 }
 
-/// Tells whether a cause stays the same however often it is tried.
-fn is_beyond_repair(cause: &(dyn StdError + 'static)) -> bool {
-    if tls_error(cause).is_some() {
-        return true;
-    }
-    let Some(error) = cause.downcast_ref::<io::Error>() else { return false };
-    // A name that does not exist has only words, as another one has that may exist.
-    is_unknown_name(&error.to_string())
-}
-
 /// Tells from the words of the system's resolver whether it knows that there is no such host.
 pub(crate) fn is_unknown_name(words: &str) -> bool {
-    words.starts_with("failed to lookup address information") && !words.contains("Temporary")
+    words.starts_with(LOOKUP_FAILED) && !words.contains("Temporary")
 }
+
+/// How errors of getaddrinfo begin.
+const LOOKUP_FAILED: &str = "failed to lookup address information";
 
 /// The wait that a `Retry-After` header asks for: seconds or a date (RFC 9110, 10.2.3).
 fn wait(text: &str, now: SystemTime) -> Option<Duration> {
@@ -269,9 +293,11 @@ mod tests {
             (unavailable(io("failed to lookup address information: Name or service not known")), Verdict::Fatal),
             (
                 unavailable(io("failed to lookup address information: Temporary failure in name resolution")),
-                Verdict::Transient,
+                Verdict::Absent,
             ),
+            (unavailable(io::ErrorKind::ConnectionRefused.into()), Verdict::Absent),
             (unavailable(io::Error::other(rustls::Error::DecryptError)), Verdict::Fatal),
+            (unavailable(io::Error::other(io::Error::other(rustls::Error::DecryptError))), Verdict::Fatal),
             (Error::new(Code::TooManyRequests, "x").with_source(throttled), throttled),
             (Error::new(Code::TooManyRequests, "x"), Verdict::Fatal),
             (Error::new(Code::Unauthorized, "x"), Verdict::Fatal),
@@ -292,6 +318,17 @@ mod tests {
         assert_eq!(pauses.len(), 5);
         for (pause, most) in pauses.iter().zip([250, 500, 1000, 2000, 4000]) {
             assert!((most / 2..=most).contains(pause), "{pauses:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_waited_for_half_as_often() {
+        for (attempts, want) in [(1, 1), (2, 1), (3, 2), (6, 3), (u32::MAX, 5)] {
+            let mut patience = Patience::new(&RetryOptions { attempts, ..options() });
+            let pauses = std::iter::from_fn(|| patience.pause(Verdict::Absent)).take(4);
+            let (count, sum) = pauses.fold((1, Duration::ZERO), |(count, sum), pause| (count + 1, sum + pause));
+            assert_eq!(count, want, "{attempts}");
+            assert!(attempts > 6 || sum < Duration::from_secs(1), "{sum:?}");
         }
     }
 

@@ -147,14 +147,19 @@ impl Client {
     /// Sends a request, with what the registry wants to know of the client, and follows where it leads.
     ///
     /// The answer may be of any status. Credentials are sent to the registry's own origin only. What fails and
-    /// can be repeated is, as the client's [`RetryOptions`](crate::RetryOptions) say.
+    /// can be repeated is, as the client's [`RetryOptions`](crate::RetryOptions) say; then errors, and those made of
+    /// the answer, are [`exhausted`](Error::is_exhausted).
     ///
     /// # Errors
     /// `Unavailable` when there is no answer; `TooManyRequests` when the registry asks to wait for too long;
     /// `Unauthorized` when no token is to be had; `Unsupported` when the registry leads to where a client should
     /// not go; what the body of the request yields.
     pub(crate) async fn send(&self, request: Request) -> Result<Answer> {
-        let mut patience = Patience::new(&self.inner.retry);
+        self.send_within(request, &mut Patience::new(&self.inner.retry)).await
+    }
+
+    /// As [`send`](Self::send), with what is left of the patience of the caller.
+    pub(crate) async fn send_within(&self, request: Request, patience: &mut Patience) -> Result<Answer> {
         let mut is_repeated = false;
         loop {
             let outcome = self.attempt(&request).await;
@@ -163,7 +168,15 @@ impl Client {
                 Err(error) => Verdict::of_error(error),
             };
             let left = patience.left();
-            let pause = if request.can_be_repeated() { patience.pause(verdict) } else { None };
+            let can_be_repeated = request.can_be_repeated();
+            let pause = match verdict {
+                // Success, too: no failure to be counted.
+                Verdict::Fatal => None,
+                _ if can_be_repeated => patience.pause(verdict),
+                _ => None,
+            };
+            // Of a stream that was sent in part, only the caller knows how it goes on.
+            let is_final = can_be_repeated || matches!(verdict, Verdict::Fatal | Verdict::OutOfQuota);
             match (pause, verdict) {
                 (Some(pause), _) => {
                     let (method, url) = (request.method.as_str(), place(&request.url));
@@ -174,13 +187,19 @@ impl Client {
                 (None, Verdict::Throttled(Some(wait))) if wait > left => {
                     let (method, place) = (&request.method, place(&request.url));
                     let message = format!("{method} {place}: asked to wait {} s, which is too long", wait.as_secs());
-                    let error = Error::new(Code::TooManyRequests, message);
+                    let error = Error::new(Code::TooManyRequests, message).with_retry_after(wait).exhausted();
                     return Err(match outcome {
                         Ok(answer) => error.with_source(answer.into_error(Code::Unknown).await),
                         Err(cause) => error.with_source(cause),
                     });
                 }
-                (None, _) => return outcome.map(|answer| answer.repeated(is_repeated)),
+                (None, _) => {
+                    return match outcome {
+                        Ok(answer) => Ok(answer.sent(is_repeated, is_final)),
+                        Err(error) if is_final => Err(error.exhausted()),
+                        Err(error) => Err(error),
+                    };
+                }
             }
         }
     }
@@ -314,7 +333,8 @@ pub(crate) fn transport_error(method: &str, url: &Url, error: reqwest::Error) ->
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(one) = cause {
         if let Some(own) = one.downcast_ref::<Error>() {
-            return Error::new(own.code().clone(), own.message().to_owned());
+            let error = Error::new(own.code().clone(), own.message().to_owned());
+            return if own.is_exhausted() { error.exhausted() } else { error };
         }
         cause = one.source();
     }

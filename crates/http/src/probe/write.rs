@@ -25,8 +25,8 @@ use skep_registry::UploadOptions;
 use skep_registry::media_type;
 
 use crate::auth::Scope;
-use crate::client::manifest::names_subject;
 use crate::client::manifest::Condition;
+use crate::client::manifest::names_subject;
 use crate::client::manifest::put_one;
 use crate::client::manifest::tags_of;
 use crate::client::send;

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::layout::Repo;
 use crate::layout::dir::Temp;
+use crate::layout::stream::Spooled;
 use crate::layout::stream::blocking;
 use crate::layout::stream::file_body;
 use crate::layout::stream::spool;
@@ -52,7 +53,10 @@ impl Repo {
         let digest = descriptor.digest.clone();
         let mut body = body.exactly(size);
         let hasher = Hasher::new(digest.algorithm());
-        let (hasher, _) = spool(temp.file(), hasher, &mut body, u64::MAX).await?;
+        let (hasher, spooled) = spool(temp.file(), hasher, &mut body, u64::MAX).await?;
+        if let Spooled::Broke(error) = spooled {
+            return Err(error);
+        }
         blocking(move || {
             expect(&digest, &hasher.finish())?;
             self.keep_blob(temp, &digest)

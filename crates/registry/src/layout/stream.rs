@@ -90,18 +90,32 @@ pub(crate) fn file_body(file: OpenFile, first: Bytes, left: u64) -> Body {
     Body::new(Some(len), parts)
 }
 
-/// Writes what comes of a body where a file stands, and hashes it; tells whether the body has ended.
+/// Where a body stands of which some was written.
+pub(super) enum Spooled {
+    /// It broke; all that came before is written.
+    Broke(Error),
+    Ended,
+    /// There may be more.
+    Paused,
+}
+
+/// Writes what comes of a body where a file stands, and hashes it.
 ///
-/// It stops behind the part that reaches `limit` bytes. The next bytes are awaited while the last ones are
+/// It pauses behind the part that reaches `limit` bytes. The next bytes are awaited while the last ones are
 /// written, so two times [`PART`] are in memory, or what the body yields at once if that is more.
-pub(super) async fn spool(file: &Arc<OpenFile>, hasher: Hasher, body: &mut Body, limit: u64) -> Result<(Hasher, bool)> {
+pub(super) async fn spool(
+    file: &Arc<OpenFile>,
+    hasher: Hasher,
+    body: &mut Body,
+    limit: u64,
+) -> Result<(Hasher, Spooled)> {
     let mut came = 0;
     let mut written = future::ready(Ok(hasher)).boxed();
     loop {
-        let (parts, len) = gather(body).await?;
+        let (parts, len, broke) = gather(body).await;
         let mut hasher = written.await?;
         if parts.is_empty() {
-            return Ok((hasher, true));
+            return Ok((hasher, broke.map_or(Spooled::Ended, Spooled::Broke)));
         }
         let file = file.clone();
         let write = blocking(move || {
@@ -110,25 +124,33 @@ pub(super) async fn spool(file: &Arc<OpenFile>, hasher: Hasher, body: &mut Body,
             Ok(hasher)
         });
         came += len;
+        if let Some(error) = broke {
+            return Ok((write.await?, Spooled::Broke(error)));
+        }
         if came >= limit {
-            return Ok((write.await?, false));
+            return Ok((write.await?, Spooled::Paused));
         }
         written = write.boxed();
     }
 }
 
-/// Enough bytes that it is worth another thread's while; none when the body has ended.
-async fn gather(body: &mut Body) -> Result<(Vec<Bytes>, u64)> {
+/// Enough bytes that it is worth another thread's while; none when the body has ended. What came before the body
+/// broke is not lost.
+async fn gather(body: &mut Body) -> (Vec<Bytes>, u64, Option<Error>) {
     let mut parts = Vec::new();
     let mut len = 0;
     while len < PART && parts.len() < MAX_PARTS {
-        let Some(part) = body.next().await.transpose()? else { break };
-        if !part.is_empty() {
-            len += part.len() as u64;
-            parts.push(part);
+        match body.next().await {
+            None => break,
+            Some(Err(error)) => return (parts, len, Some(error)),
+            Some(Ok(part)) if part.is_empty() => {}
+            Some(Ok(part)) => {
+                len += part.len() as u64;
+                parts.push(part);
+            }
         }
     }
-    Ok((parts, len))
+    (parts, len, None)
 }
 
 /// Bytes that one task reads or writes.

@@ -37,6 +37,7 @@ use crate::layout::dir::random_id;
 use crate::layout::dir::remove;
 use crate::layout::dir::sync_dir;
 use crate::layout::stream::OpenFile;
+use crate::layout::stream::Spooled;
 use crate::layout::stream::blocking;
 use crate::layout::stream::spool;
 use crate::registry::Upload;
@@ -75,6 +76,10 @@ impl LayoutUpload {
         if !is_id || !session.path().symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
             return Err(session.unknown());
         }
+        // An append whose connection broke may be at its last write, and then the session will stand behind it.
+        if let Ok(file) = options().read(true).write(true).open(session.path()) {
+            let _ = session.lock(&file, MOMENT);
+        }
         let offset = session.hasher()?.len();
         Ok(Self { session, offset })
     }
@@ -103,15 +108,18 @@ impl Upload for LayoutUpload {
             return Err(Error::new(Code::RangeInvalid, message));
         }
         loop {
-            let (after, ended) = spool(&file, hasher, &mut body, CHECKPOINT).await?;
+            let (after, spooled) = spool(&file, hasher, &mut body, CHECKPOINT).await?;
             hasher = after;
             if hasher.len() > self.offset {
                 let (session, file) = (self.session.clone(), file.clone());
                 hasher = blocking(move || session.acknowledge(&file, &hasher).map(|()| hasher)).await?;
                 self.offset = hasher.len();
             }
-            if ended {
-                return Ok(());
+            match spooled {
+                // What came before is kept: links break, and who comes back asks where the upload stands.
+                Spooled::Broke(error) => return Err(error),
+                Spooled::Ended => return Ok(()),
+                Spooled::Paused => {}
             }
         }
     }
@@ -157,7 +165,7 @@ impl Session {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.unknown()),
             opened => opened.map_err(failed)?,
         };
-        self.lock(&file)?;
+        self.lock(&file, PATIENCE)?;
         // Whoever had the lock may have committed: then these are the bytes of a blob.
         if !is_at(&file, &path) {
             return Err(self.unknown());
@@ -173,13 +181,13 @@ impl Session {
         Ok((Arc::new(OpenFile { path, file }), hasher))
     }
 
-    fn lock(&self, file: &File) -> Result<()> {
+    fn lock(&self, file: &File, patience: Duration) -> Result<()> {
         let began = Instant::now();
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(()),
                 // An append that was dropped is at its last write; one that is not will be at it for long.
-                Err(TryLockError::WouldBlock) if began.elapsed() < PATIENCE => thread::sleep(PATIENCE / 100),
+                Err(TryLockError::WouldBlock) if began.elapsed() < patience => thread::sleep(LOCK_POLL),
                 Err(TryLockError::WouldBlock) => {
                     return Err(Error::new(Code::Unavailable, format!("upload {} is being written to", self.id)));
                 }
@@ -250,3 +258,7 @@ const CHECKPOINT: u64 = 64 << 20;
 
 /// How long to wait for another handle on the same session.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for an append to end before saying where it began.
+const MOMENT: Duration = Duration::from_secs(1);
+/// How often a lock that another has is tried.
+const LOCK_POLL: Duration = Duration::from_millis(5);

@@ -23,7 +23,6 @@ use crate::error::Result;
 use crate::transfer::Place;
 use crate::transfer::download::DownloadOptions;
 use crate::transfer::retry::Patience;
-use crate::transfer::retry::is_transient;
 
 /// Requests for the missing bytes of a blob.
 pub(super) struct Fetch {
@@ -233,7 +232,7 @@ impl Segment {
         let event = match self.body.take() {
             Some(body) => self.gather(body, source.part).await,
             None => self.open(&source).await.unwrap_or_else(|error| {
-                let again = is_transient(&error);
+                let again = error.is_transient();
                 Event::Came { part: self.part(Vec::new(), 0), broke: Some(Broke { error, again }) }
             }),
         };
@@ -298,7 +297,7 @@ impl Segment {
                 }
                 // A body that ends too soon says so by SizeInvalid: the rest can be asked for again.
                 Some(Err(error)) => {
-                    let again = is_transient(&error) || *error.code() == Code::SizeInvalid;
+                    let again = error.is_transient() || *error.code() == Code::SizeInvalid;
                     break Some(Broke { error, again });
                 }
                 None => {

@@ -1,4 +1,7 @@
 //! Retries: what is tried again, how often and after how long.
+//!
+//! Registries over HTTP try again themselves and say so ([`Error::is_exhausted`]); what is left for here is what
+//! they cannot see: streams that were sent in part, and registries that do not try again.
 
 use std::future::Future;
 use std::time::Duration;
@@ -27,11 +30,16 @@ impl Patience {
     /// How long to wait before the next attempt; the first one after progress comes at once.
     ///
     /// # Errors
-    /// The error itself when no attempt is left.
+    /// The error itself when no attempt is left, or when there is to be none.
     pub(super) fn after(&mut self, error: Error) -> Result<Duration> {
         self.failed += 1;
         if self.failed >= self.attempts {
-            return Err(error);
+            return Err(error.exhausted());
+        }
+        let jitter = f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX);
+        if let Some(wait) = error.retry_after() {
+            // Everybody was told the same moment.
+            return if wait > MOST_ASKED { Err(error.exhausted()) } else { Ok(wait + FIRST_WAIT.mul_f64(jitter)) };
         }
         let (first, most) = match error.code() {
             Code::TooManyRequests => (FIRST_WAIT * 4, MOST_WAIT * 4),
@@ -40,14 +48,8 @@ impl Patience {
         };
         let wait = (first * 2u32.saturating_pow(self.failed - 1).min(1 << 10)).min(most);
         // Between half and all of it, so that those who failed together do not come again together.
-        let jitter = getrandom::u32().unwrap_or(u32::MAX / 2);
-        Ok(wait / 2 + (wait / 2).mul_f64(f64::from(jitter) / f64::from(u32::MAX)))
+        Ok(wait / 2 + (wait / 2).mul_f64(jitter))
     }
-}
-
-/// Tells whether the same request may well succeed a moment later.
-pub(super) fn is_transient(error: &Error) -> bool {
-    matches!(error.code(), Code::TooManyRequests | Code::Unavailable)
 }
 
 /// Does a call until it succeeds, fails for good, or has failed `attempts` times.
@@ -55,7 +57,7 @@ pub(super) async fn retry<T, F: Future<Output = Result<T>>>(attempts: u32, mut c
     let mut patience = Patience::new(attempts);
     loop {
         match call().await {
-            Err(error) if is_transient(&error) => tokio::time::sleep(patience.after(error)?).await,
+            Err(error) if error.is_transient() => tokio::time::sleep(patience.after(error)?).await,
             answer => return answer,
         }
     }
@@ -76,6 +78,8 @@ pub(super) async fn find<T, F: Future<Output = Result<T>>>(
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// The longest wait. Both are four times as long for a registry that asks for patience.
 const MOST_WAIT: Duration = Duration::from_secs(10);
+/// The longest wait that a registry may ask for.
+const MOST_ASKED: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
@@ -90,7 +94,16 @@ mod tests {
             assert!(waits.iter().all(|wait| *wait <= MOST_WAIT * 4), "{waits:?}");
             assert!(waits[10] >= MOST_WAIT / 2, "{waits:?}");
             assert_eq!(waits[0].is_zero(), code == Code::Unavailable);
-            assert_eq!(patience.after(code.clone().into()).unwrap_err().code(), &code);
+            let error = patience.after(code.clone().into()).unwrap_err();
+            assert!(error.code() == &code && error.is_exhausted());
         }
+    }
+
+    #[test]
+    fn what_the_registry_asks_for_is_waited_unless_it_is_too_long() {
+        let ask = |seconds| Error::from(Code::Unavailable).with_retry_after(Duration::from_secs(seconds));
+        let wait = Patience::new(6).after(ask(7)).unwrap();
+        assert!((7.0..=7.25).contains(&wait.as_secs_f64()), "{wait:?}");
+        assert!(Patience::new(6).after(ask(301)).unwrap_err().is_exhausted());
     }
 }

@@ -34,7 +34,6 @@ use crate::transfer::Progress;
 use crate::transfer::journal;
 use crate::transfer::retry::Patience;
 use crate::transfer::retry::find;
-use crate::transfer::retry::is_transient;
 use crate::transfer::retry::retry;
 
 /// How to upload a blob.
@@ -206,7 +205,7 @@ impl<'a> Sender<'a> {
         loop {
             let body = self.body(0..self.blob.size);
             match self.to.registry.put_blob(&self.to.repo, self.blob, body).await {
-                Err(error) if !is_transient(&error) => return Err(error),
+                Err(error) if !error.is_transient() => return Err(error),
                 Err(error) => {
                     // The answer may have been lost, not the blob.
                     if *error.code() != Code::TooManyRequests && self.is_there().await? {
@@ -241,7 +240,7 @@ impl<'a> Sender<'a> {
             let error = appended.err().unwrap_or_else(|| self.strange_offset(at..end, session.offset()));
             let source_failed = self.source_failed.load(Ordering::Relaxed);
             let is_refused = is_refusal(&error) && !source_failed;
-            if !is_refused && !is_transient(&error) && !is_lost(&error) {
+            if !is_refused && !error.is_transient() && !is_lost(&error) {
                 let knows_no_chunks = is_unknown_way(&error) && !source_failed;
                 let error = self.give_up(session, error).await;
                 return if knows_no_chunks { Ok(Chunked::Broken(error)) } else { Err(error) };
@@ -301,7 +300,7 @@ impl<'a> Sender<'a> {
                 Code::BlobUploadInvalid | Code::BlobUploadUnknown | Code::RangeInvalid => {
                     return Ok(Chunked::Broken(error));
                 }
-                _ if !is_transient(&error) => return Err(error),
+                _ if !error.is_transient() => return Err(error),
                 _ => tokio::time::sleep(patience.after(error)?).await,
             }
             if self.is_there().await? {
