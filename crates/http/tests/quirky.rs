@@ -83,7 +83,7 @@ async fn the_client_copes_with_every_profile() {
             "artifactory" => Outcome { chunked: 24 * MIB, ..ordinary() },
             "before-1.1" => ordinary(),
             "distribution-2" => Outcome { delete_tag: unsupported(), ..ordinary() },
-            "docker-hub" => Outcome { repos: Err(Code::Unauthorized), ..deletes_nothing() },
+            "docker-hub" => Outcome { repos: Err(Code::Denied), ..deletes_nothing() },
             // A chunk of 4 MiB, and one of 8 after which nobody knows how far it is; then all again.
             "ecr" => Outcome { chunked: 24 * MIB, ..ordinary() },
             // Of the chunks of 4 and 8 MiB the second is refused.
@@ -242,7 +242,7 @@ async fn what_is_hidden_is_unauthorized_to_everyone_and_unknown_to_the_user() {
 
 #[tokio::test]
 async fn refresh_tokens_are_taken_where_there_is_post_and_nobody_is_let_in_where_not() {
-    for (profile, want) in [(Profile::docker_hub(), Ok(())), (Profile::ghcr(), Err(Code::Unauthorized))] {
+    for (profile, want) in [(Profile::docker_hub(), Ok(())), (Profile::ghcr(), Err(Code::Denied))] {
         let (_user, server) = quirky(profile).await;
         let client = server.client_as(Credential::Identity("secret".to_owned()));
         assert_eq!(result(client.write_blob(&repo("a"), Bytes::from("hello")).await.map(drop)), want);

@@ -50,6 +50,8 @@ pub(crate) fn want(fault: Fault, op: Op, always: bool, http2: bool) -> Want {
     // Transfers take up what broke; what else sends a stream cannot, and says that it broke.
     let is_taken_up = !always && !op.sends_stream();
     let takes_up = matches!(op, Op::CopyTo | Op::Upload);
+    // A blob whose chunks a registry seems not to know is sent in one piece.
+    let goes_whole = !always && op == Op::Upload;
     match fault {
         // What passes is an error only when it does not pass.
         Fault::CloseBeforeHead
@@ -76,8 +78,8 @@ pub(crate) fn want(fault: Fault, op: Op, always: bool, http2: bool) -> Want {
         }
         Fault::UploadBehind | Fault::UploadRefused => Want::right_if(takes_up, &[RangeInvalid]),
         Fault::UploadUnknown => Want::right_if(takes_up && !always, &[BlobUploadUnknown]),
-        Fault::RedirectElsewhere => Want::right_if(always || !sends_streams(op), &[Unsupported]),
-        Fault::RedirectLoop => Want::right_if(!always && !sends_streams(op), &[Unsupported]),
+        Fault::RedirectElsewhere => Want::right_if(always || goes_whole || !sends_streams(op), &[Unsupported]),
+        Fault::RedirectLoop => Want::right_if(goes_whole || (!always && !sends_streams(op)), &[Unsupported]),
 
         // Wrong content is never taken for right content.
         _ if op == Op::DeleteManifest && is_about_content(fault) => Want::RIGHT,
@@ -124,6 +126,7 @@ pub(crate) fn want(fault: Fault, op: Op, always: bool, http2: bool) -> Want {
         }
 
         // Nobody goes where a client should not go.
+        Fault::HostileLocation | Fault::RedirectToPlain | Fault::UnknownHost if goes_whole => Want::RIGHT,
         Fault::HostileLocation => match op {
             Op::DeleteManifest | Op::Mount | Op::PutManifest => Want::RIGHT,
             Op::ChunksCommit | Op::CopyTo | Op::Download | Op::PutBlobSend => Want::right_if(!always, &[Unsupported]),
