@@ -485,6 +485,9 @@ pub(crate) struct Serve {
     /// Take manifests that name content which is not there (sparse images).
     #[arg(long, value_parser = switch(), env = "SKEP_ALLOW_MISSING")]
     pub(crate) allow_missing: bool,
+    /// Send blobs as they are, without a look at their digests: clients verify them, and a proxy saves half of its work.
+    #[arg(long, value_parser = switch(), env = "SKEP_NO_VERIFY")]
+    pub(crate) no_verify: bool,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use skep_http::Server;
+use skep_http::ServerOptions;
 use skep_registry::Layout;
 use skep_registry::LayoutOptions;
 use skep_registry::Memory;
@@ -80,7 +81,8 @@ pub(crate) async fn serve(global: &Global, args: Serve) -> Outcome {
             eprintln!("serving {} at {addr}; try: skep push DIR {addr}/NAME:TAG", output::escape(&place));
         }
     }
-    let server = Server::new(registry);
+    let options = ServerOptions { verify: !args.no_verify, ..Default::default() };
+    let server = Server::with_options(registry, options);
     skep_http::serve(listener, server, crate::interrupted()).await?;
     if !global.quiet && !global.json {
         eprintln!("stopped");

@@ -57,11 +57,14 @@ pub struct ServerOptions {
     /// How long a client that is sending a body may send nothing; then the request is refused with 408. 5 minutes,
     /// which is how long a client that copies from elsewhere may be asked to wait there.
     pub body_timeout: Duration,
+    /// Whether a blob that is asked for as a whole is held to its digest on its way, and broken off if it is another.
+    /// It is, and that takes more of a processor than all else about a blob; clients of registries do it again.
+    pub verify: bool,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { max_manifest: MAX_MANIFEST, max_page: 10_000, body_timeout: Duration::from_secs(300) }
+        Self { max_manifest: MAX_MANIFEST, max_page: 10_000, body_timeout: Duration::from_secs(300), verify: true }
     }
 }
 

@@ -14,6 +14,8 @@ use skep_http::ServerOptions;
 use skep_registry::Code;
 use skep_registry::Descriptor;
 use skep_registry::Digest;
+use skep_registry::Layout;
+use skep_registry::LayoutOptions;
 use skep_registry::Memory;
 use skep_registry::RegistryExt;
 use skep_registry::media_type;
@@ -24,6 +26,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use crate::support::Fake;
+use crate::support::Served;
 use crate::support::ask::MANIFEST;
 use crate::support::ask::ask;
 use crate::support::ask::get;
@@ -274,6 +277,36 @@ async fn pages_are_bounded_whatever_is_asked() {
         let target = link.strip_prefix('<').unwrap().split('>').next().unwrap();
         let got = get(&server, target).await;
         assert_eq!((got.json(), got.text("link")), (json!({"repositories": ["b", "c"]}), None));
+    }
+}
+
+/// All that comes for a request, whether it ends well or not.
+async fn get_raw(host: &str, target: &str) -> String {
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut came = Vec::new();
+    while stream.read_buf(&mut came).await.is_ok_and(|read| read > 0) {}
+    String::from_utf8(came).unwrap()
+}
+
+#[tokio::test]
+async fn a_damaged_blob_breaks_off_unless_clients_are_to_verify_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::tree(dir.path(), LayoutOptions::default()).unwrap();
+    let name = "a".parse().unwrap();
+    let blob = layout.write_blob(&name, Bytes::from("hello")).await.unwrap();
+    let empty = layout.write_blob(&name, Bytes::new()).await.unwrap();
+    std::fs::write(dir.path().join("a/blobs/sha256").join(blob.digest.hex()), "jello").unwrap();
+    for verify in [true, false] {
+        let options = ServerOptions { verify, ..Default::default() };
+        let served = Served::service(Server::with_options(Arc::new(layout.clone()), options)).await;
+        let get = async |digest: &Digest| get_raw(&served.host, &format!("/v2/a/blobs/{digest}")).await;
+        let got = get(&blob.digest).await;
+        // The head may not even be sent when what follows is known to be wrong.
+        assert_eq!(got.starts_with("HTTP/1.1 200") && got.ends_with("\r\n\r\njello"), !verify, "{got}");
+        assert!(!got.contains("\r\n\r\njello") || !verify, "{got}");
+        assert!(get(&empty.digest).await.contains("content-length: 0"));
     }
 }
 

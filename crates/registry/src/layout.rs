@@ -139,13 +139,16 @@ impl Layout {
         Ok(Repo { name: name.clone(), dir: Dir::new(path), options: self.options, cache: self.cache.clone() })
     }
 
-    fn repos(&self, wanted: impl Fn(&Dir) -> Result<bool>) -> Result<Vec<RepoName>> {
-        match &self.shape {
-            Shape::Single(path, only) => {
-                Ok(wanted(&Dir::new(path.clone()))?.then(|| only.clone()).into_iter().collect())
+    fn repos(&self, page: &Page, wanted: impl Fn(&Dir) -> Result<bool>) -> Result<Listing<RepoName>> {
+        let found = match &self.shape {
+            Shape::Single(path, only) => wanted(&Dir::new(path.clone()))?.then(|| only.clone()).into_iter().collect(),
+            Shape::Tree(root) => {
+                // One more tells whether there are more.
+                let limit = page.limit.map_or(usize::MAX, |limit| limit.saturating_add(1));
+                tree::repos(root, page.after.clone(), wanted).take(limit).collect::<Result<Vec<_>>>()?
             }
-            Shape::Tree(root) => tree::repos(root, wanted),
-        }
+        };
+        Ok(Listing::cut(found, page, RepoName::clone))
     }
 
     /// Does work on a repository's files, on a thread that may block.
@@ -220,7 +223,7 @@ impl Registry for Layout {
         self.with_repo(repo, move |repo| {
             let sources = match from {
                 Some(from) => vec![from],
-                None => layout.repos(Dir::exists)?,
+                None => layout.repos(&Page::default(), Dir::exists)?.items,
             };
             for source in sources {
                 if repo.dir.link_blob(&layout.repo(&source)?.dir, &digest)? {
@@ -270,7 +273,7 @@ impl Registry for Layout {
 
     async fn list_repos(&self, page: &Page) -> Result<Listing<RepoName>> {
         let layout = self.clone();
-        let repos = blocking(move || layout.repos(Dir::exists)).await?;
-        Ok(Listing::cut(repos, page, RepoName::clone))
+        let page = page.clone();
+        blocking(move || layout.repos(&page, Dir::exists)).await
     }
 }

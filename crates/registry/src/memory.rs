@@ -275,7 +275,9 @@ impl Registry for Memory {
     }
 
     async fn list_repos(&self, page: &Page) -> Result<Listing<RepoName>> {
-        Ok(Listing::cut(self.lock().keys().cloned(), page, RepoName::clone))
+        let repos = self.lock();
+        let Listing { items, next } = Listing::cut(repos.keys(), page, |name| name.as_str());
+        Ok(Listing { items: items.into_iter().cloned().collect(), next })
     }
 }
 

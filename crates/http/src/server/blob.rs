@@ -39,7 +39,7 @@ pub(super) async fn get(call: &Call<'_>, repo: &RepoName, digest: &Digest) -> Re
         Ok(range) => range,
         Err(error) => return out_of_range(call, repo, digest, error).await,
     };
-    let answer = match (call.registry.get_blob(repo, digest, range).await, range) {
+    let answer = match (read(call, repo, digest, range).await, range) {
         (Ok(blob), None) => whole(blob),
         (Ok(blob), Some(range)) => part(blob, range),
         (Err(error), _) => Err(error),
@@ -47,6 +47,20 @@ pub(super) async fn get(call: &Call<'_>, repo: &RepoName, digest: &Digest) -> Re
     match answer {
         Err(error) if *error.code() == Code::RangeInvalid => out_of_range(call, repo, digest, error).await,
         answer => answer,
+    }
+}
+
+async fn read(call: &Call<'_>, repo: &RepoName, digest: &Digest, range: Option<ByteRange>) -> Result<Blob> {
+    if range.is_some() || call.options.verify {
+        return call.registry.get_blob(repo, digest, range).await;
+    }
+    // What a registry verifies is a blob, not the part of it that begins with its first byte.
+    match call.registry.get_blob(repo, digest, Some(ByteRange::From(0))).await {
+        // A blob of nothing has no such part, and not every registry has parts.
+        Err(error) if matches!(error.code(), Code::RangeInvalid | Code::Unsupported) => {
+            call.registry.get_blob(repo, digest, None).await
+        }
+        blob => blob,
     }
 }
 

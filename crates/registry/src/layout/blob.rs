@@ -23,6 +23,7 @@ use crate::registry::Blob;
 impl Repo {
     pub(super) async fn get_blob(self, digest: &Digest, range: Option<ByteRange>) -> Result<Blob> {
         let wanted = digest.clone();
+        let is_part = range.is_some();
         // The first part comes along: for a small blob, or a small range, that is all of it.
         let (file, size, range, first) = blocking(move || {
             let (mut file, size) = self.dir.open_blob(&wanted)?.ok_or_else(|| self.blob_unknown(&wanted))?;
@@ -35,7 +36,7 @@ impl Repo {
         .await?;
         let len = range.end - range.start;
         let body = file_body(file, first.clone(), len - first.len() as u64);
-        let body = if len == size { body.verify(digest, Some(size)) } else { body.exactly(len) };
+        let body = if is_part { body.exactly(len) } else { body.verify(digest, Some(size)) };
         Ok(Blob { descriptor: Descriptor::new(OCTET_STREAM, digest.clone(), size), range, body })
     }
 

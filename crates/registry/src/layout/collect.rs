@@ -36,6 +36,7 @@ use crate::manifest::MAX_MANIFEST;
 use crate::manifest::ManifestContent;
 use crate::manifest::is_read;
 use crate::name::RepoName;
+use crate::page::Page;
 
 /// What a collection removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +108,7 @@ impl Layout {
         let layout = self.clone();
         let repos = async move {
             let listed = layout.clone();
-            let repos = blocking(move || listed.repos(Dir::is_begun)).await;
+            let repos = blocking(move || listed.repos(&Page::default(), Dir::is_begun).map(|all| all.items)).await;
             let collect = move |name: RepoName| {
                 let layout = layout.clone();
                 async move { layout.with_repo(&name, move |repo| repo.collect(options)).await }
