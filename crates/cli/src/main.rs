@@ -25,7 +25,7 @@ use crate::exit::Failure;
 use crate::exit::Outcome;
 
 /// How long work on other threads may take to notice that it is no longer wanted.
-const PATIENCE: Duration = Duration::from_millis(700);
+const PATIENCE: Duration = Duration::from_millis(2500);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -219,7 +219,7 @@ fn an_interrupted_pull_leaves_nothing_half_done() {
     terminate(&child);
     let began = std::time::Instant::now();
     let came = Came::from(child.wait_with_output().unwrap());
-    assert!(began.elapsed().as_secs_f64() < 2.0, "took {:?}", began.elapsed());
+    assert!(began.elapsed().as_secs_f64() < 10.0, "took {:?}", began.elapsed());
     assert!(came.exit == 130 || came.exit == 0, "{came:?}");
     for line in census(&desk.path("copy")) {
         let name = line.split(' ').next().unwrap();
