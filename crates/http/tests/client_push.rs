@@ -118,6 +118,26 @@ async fn small_blobs_go_with_a_single_post_where_that_works() {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_registry_is_not_held_against_the_single_post() {
+    let blob = Descriptor::of(OCTET_STREAM, b"hello");
+    for (status, want, requests) in [
+        (403, Code::Denied, 1),
+        (404, Code::NameUnknown, 1),
+        (429, Code::TooManyRequests, 6),
+        (503, Code::Unavailable, 6),
+    ] {
+        let fake = Fake::new(move |_| reply(status, &[], "")).await;
+        let client = fake.client();
+        for round in 1..=2 {
+            assert_eq!(code(client.put_blob(&repo("a"), &blob, text("hello")).await), want);
+            // No other request is tried with attempts of its own, and the next blob is posted again.
+            assert_eq!(fake.lines().len(), round * requests, "{status}");
+            assert!(fake.lines().iter().all(|line| line.starts_with("POST /v2/a/blobs/uploads/?digest=")), "{status}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_a_single_post_stored_is_what_was_sent() {
     let other = Digest::sha256(b"other").to_string();
     let fake = Fake::new(move |_| reply(201, &[("docker-content-digest", &other)], "")).await;

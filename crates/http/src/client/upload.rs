@@ -75,15 +75,7 @@ async fn post(client: &Client, repo: &RepoName, digest: &Digest, bytes: Bytes) -
     let mut url = client.url(&Endpoint::Uploads(repo.clone()));
     url.query_pairs_mut().append_pair("digest", digest.as_str());
     let request = Request::new(Method::POST, url, Scope::push(repo)).commits();
-    let answer = match client.send(request.header(header::CONTENT_TYPE, OCTET_STREAM)?.bytes(bytes)).await {
-        Ok(answer) => answer,
-        // It may be the registry, or this kind of request: the usual one will show.
-        Err(error) if *error.code() == Code::Unavailable => {
-            tracing::debug!(%error, "no single POST");
-            return Ok(Posted::Refused);
-        }
-        Err(error) => return Err(error),
-    };
+    let answer = client.send(request.header(header::CONTENT_TYPE, OCTET_STREAM)?.bytes(bytes)).await?;
     match answer.status() {
         201 => {
             check_stored(&answer, digest)?;
@@ -96,6 +88,8 @@ async fn post(client: &Client, repo: &RepoName, digest: &Digest, bytes: Bytes) -
             state.store(POST_FAILS, Ordering::Relaxed);
             HttpUpload::of(client, repo, &answer).map(Posted::Begun)
         }
+        // These would be said of the usual request too, and were asked for as often as there are attempts.
+        401 | 403 | 404 | 429 | 502..=504 => Err(answer.into_error(Code::NameUnknown).await),
         // The usual request says what is wrong, if anything is wrong but this one.
         _ => {
             state.store(POST_FAILS, Ordering::Relaxed);
