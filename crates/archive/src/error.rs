@@ -72,6 +72,14 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A pattern is malformed.
+    #[error("{pattern:?} is not a pattern: {why}")]
+    InvalidPattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A range lies outside of the file.
     #[error("{path}: bytes {start} to {end} of {size}")]
     InvalidRange {
