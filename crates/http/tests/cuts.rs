@@ -71,7 +71,7 @@ impl World {
     async fn link(&self, cuts: Option<u64>) -> Link {
         let mean = |cuts: u64| size() * 8 / 9 / cuts;
         let cut = cuts.map(|cuts| mean(cuts) * 2 / 9..mean(cuts) * 16 / 9);
-        Link::to(&self.host, LinkOptions { cut, rate: Some(RATE), seed: 1 }).await.unwrap()
+        Link::to(&self.host, LinkOptions { cut, rate: Some(RATE), seed: 1, ..Default::default() }).await.unwrap()
     }
 
     /// A process that pulls or pushes, and can be killed.
