@@ -71,7 +71,7 @@ pub(crate) async fn fetch(
     scope: &Scope,
 ) -> Result<Grant> {
     let realm = realm(origin, challenge)?;
-    let http = transport.to(&realm, false);
+    let http = transport.shared(&realm);
     let asked = Instant::now();
     let response = match credential {
         Credential::Identity(refresh) => {
@@ -143,7 +143,7 @@ async fn get(
         query.extend_pairs(scope.parts().map(|part| ("scope", part)));
     }
     for _ in 0..=MAX_HOPS {
-        let mut request = transport.to(&url, false).get(url.clone());
+        let mut request = transport.shared(&url).get(url.clone());
         if let Credential::Basic { user, password } = credential
             && same_origin(&url, realm)
         {

@@ -19,6 +19,7 @@ use crate::client::answer::Answer;
 use crate::client::resume::resumed;
 use crate::client::retry::Patience;
 use crate::client::send::Request;
+use crate::client::transport::Line;
 use crate::endpoint::Endpoint;
 use crate::wire;
 
@@ -97,7 +98,8 @@ pub(super) async fn foreign(client: &Client, descriptor: &Descriptor) -> Result<
 
 async fn foreign_one(client: &Client, url: &str) -> Result<Answer> {
     let url = client.resolve(&client.inner.base, url)?;
-    let request = Request::get(url, Scope::new("")).anonymous().alone().header(header::ACCEPT_ENCODING, "identity")?;
+    let request =
+        Request::get(url, Scope::new("")).anonymous().over(Line::Turns).header(header::ACCEPT_ENCODING, "identity")?;
     client.send(request).await?.expect(&[200], Code::BlobUnknown).await
 }
 
@@ -116,7 +118,8 @@ pub(super) async fn request_within(
 ) -> Result<Answer> {
     let url = client.url(&Endpoint::Blob(repo.clone(), digest.clone()));
     // Bytes that were packed on the way are not the ones of the digest.
-    let mut request = Request::get(url, Scope::pull(repo)).alone().header(header::ACCEPT_ENCODING, "identity")?;
+    let mut request =
+        Request::get(url, Scope::pull(repo)).over(Line::Turns).header(header::ACCEPT_ENCODING, "identity")?;
     if let Some(range) = range {
         request = request.header(header::RANGE, &range.to_string())?;
     }

@@ -23,6 +23,7 @@ use crate::client::origin;
 use crate::client::outgoing::Outgoing;
 use crate::client::retry::Patience;
 use crate::client::retry::Verdict;
+use crate::client::transport::Line;
 use crate::wire;
 
 /// A request before it is sent.
@@ -34,8 +35,7 @@ pub(crate) struct Request {
     payload: Payload,
     /// What a token must be good for.
     scope: Scope,
-    /// Over a connection of its own, for much data.
-    alone: bool,
+    line: Line,
     /// Bytes of the answer to read before it counts as one; none leaves them for later.
     whole: Option<u64>,
     /// Whether the registry may have much to do before it answers.
@@ -67,7 +67,7 @@ impl Request {
             headers,
             payload: Payload::Bytes(Bytes::new()),
             scope,
-            alone: false,
+            line: Line::Shared,
             whole: None,
             commits: false,
             anonymous: false,
@@ -103,9 +103,9 @@ impl Request {
         self
     }
 
-    /// Is sent, and answered, over a connection of its own.
-    pub(crate) fn alone(mut self) -> Self {
-        self.alone = true;
+    /// Is sent, and answered, over such a connection; for much data.
+    pub(crate) fn over(mut self, line: Line) -> Self {
+        self.line = line;
         self
     }
 
@@ -261,7 +261,7 @@ impl Client {
         url: &Url,
         headers: HeaderMap,
     ) -> Result<reqwest::Response> {
-        let http = self.inner.transport.to(url, request.alone);
+        let (http, lease) = self.inner.transport.to(url, request.line);
         let mut sent = reqwest::Request::new(request.method.clone(), url.clone());
         *sent.headers_mut() = headers;
         *sent.body_mut() = request.body();
@@ -276,7 +276,7 @@ impl Client {
                 }
             }
         };
-        let answer = tokio::select! {
+        let mut answer = tokio::select! {
             answer = http.execute(sent) => answer.map_err(|error| transport_error(request.method.as_str(), url, error)),
             wait = stalled => {
                 let message = format!("{} {}: no answer within {wait:?}", request.method, place(url));
@@ -285,6 +285,10 @@ impl Client {
         };
         let status = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
         tracing::debug!(method = request.method.as_str(), url = place(url), status, "sent");
+        if let (Ok(answer), Some(lease)) = (&mut answer, lease) {
+            // The body comes out of the response, which it keeps.
+            answer.extensions_mut().insert(lease);
+        }
         if let Ok(answer) = &answer
             && same_origin(&self.inner.base, url)
         {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use http::HeaderMap;
 use http::HeaderName;
@@ -10,6 +11,8 @@ use http::header;
 use skep_registry::Code;
 use skep_registry::Error;
 use skep_registry::Result;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::client::ClientOptions;
@@ -34,7 +37,24 @@ struct Pair {
     any: reqwest::Client,
     /// For blobs: parallel ranges of HTTP/2 would share one connection, and its window.
     http1: reqwest::Client,
+    /// Who reads one blob after the other needs no second connection, whose handshakes take longer than a small blob.
+    first: Arc<Semaphore>,
 }
+
+/// What a request goes over.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Line {
+    /// The connection that all may share.
+    #[default]
+    Shared,
+    /// That one too, unless another blob comes over it just now.
+    Turns,
+    /// A connection of its own.
+    Own,
+}
+
+/// The right to read a blob over the connection that all else goes over; it is kept with the body.
+pub(crate) type Lease = Arc<OwnedSemaphorePermit>;
 
 impl Transport {
     /// Makes the transport to a registry that is known as `host`.
@@ -89,7 +109,7 @@ impl Transport {
         let pair = |is_own: bool| -> Result<Pair> {
             let any = builder(is_own).and_then(reqwest::ClientBuilder::build).map_err(broken)?;
             let http1 = builder(is_own).and_then(|builder| builder.http1_only().build()).map_err(broken)?;
-            Ok(Pair { any, http1 })
+            Ok(Pair { any, http1, first: Arc::new(Semaphore::new(1)) })
         };
         let own = pair(true)?;
         let is_same = identity.is_none() && !settings.skip_verify;
@@ -97,10 +117,28 @@ impl Transport {
         Ok(Self { base, own, foreign, headers: headers(settings)?, extra_roots: roots.len() })
     }
 
-    /// The connections to a URL; with `alone`, each request has one of its own.
-    pub(crate) fn to(&self, url: &Url, alone: bool) -> &reqwest::Client {
-        let pair = if url.origin() == self.base.origin() { &self.own } else { &self.foreign };
-        if alone { &pair.http1 } else { &pair.any }
+    /// The connection to a URL that all may share.
+    pub(crate) fn shared(&self, url: &Url) -> &reqwest::Client {
+        &self.pair(url).any
+    }
+
+    fn pair(&self, url: &Url) -> &Pair {
+        if url.origin() == self.base.origin() { &self.own } else { &self.foreign }
+    }
+
+    /// The connection to a URL for a request.
+    pub(crate) fn to(&self, url: &Url, line: Line) -> (&reqwest::Client, Option<Lease>) {
+        let pair = self.pair(url);
+        // Without TLS nobody agrees on HTTP/2, and a connection is its request's own anyway.
+        let line = if url.scheme() == "http" { Line::Shared } else { line };
+        match line {
+            Line::Shared => (&pair.any, None),
+            Line::Turns => match pair.first.clone().try_acquire_owned() {
+                Ok(permit) => (&pair.any, Some(Arc::new(permit))),
+                Err(_) => (&pair.http1, None),
+            },
+            Line::Own => (&pair.http1, None),
+        }
     }
 
     /// How many certificates are trusted besides those of the system.

@@ -26,6 +26,7 @@ use crate::client::blob;
 use crate::client::send::Request;
 use crate::client::send::place;
 use crate::client::send::same_origin;
+use crate::client::transport::Line;
 use crate::endpoint::Endpoint;
 use crate::wire;
 
@@ -190,7 +191,7 @@ impl HttpUpload {
         url.query_pairs_mut().append_pair("digest", digest.as_str());
         let mut request = Request::new(Method::PUT, url, Scope::push(&self.repo)).commits();
         if let Some(body) = body {
-            request = request.header(header::CONTENT_TYPE, OCTET_STREAM)?.alone().stream(body);
+            request = request.header(header::CONTENT_TYPE, OCTET_STREAM)?.over(Line::Own).stream(body);
         }
         let answer = self.client.send(request).await;
         // The session is over, if the answer to the request that ended it was lost.
@@ -237,7 +238,7 @@ impl Upload for HttpUpload {
         let len = body.len();
         let mut request = Request::new(Method::PATCH, self.url.clone(), Scope::push(&self.repo))
             .header(header::CONTENT_TYPE, OCTET_STREAM)?
-            .alone();
+            .over(Line::Own);
         // A stream that does not know its length goes to where the session stands.
         if let Some(len) = len {
             let range = self.offset..self.offset + len;

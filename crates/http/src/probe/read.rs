@@ -19,6 +19,7 @@ use crate::client::answer::Answer;
 use crate::client::manifest;
 use crate::client::send;
 use crate::client::send::same_origin;
+use crate::client::transport::Line;
 use crate::endpoint::Endpoint;
 use crate::probe::Finding;
 use crate::probe::Log;
@@ -254,7 +255,7 @@ async fn ranges(probe: &Probe, repo: &RepoName, blob: &Descriptor, log: &mut Log
     let question = Question::new("ranges", "GET bytes 1 and 2 of the blob");
     let asked = ByteRange::Span(1, 3);
     let request = send::Request::get(url, Scope::pull(repo))
-        .alone()
+        .over(Line::Own)
         .header(header::RANGE, &asked.to_string())?
         .header(header::ACCEPT_ENCODING, "identity")?;
     let answer = match probe.client.send(request).await {

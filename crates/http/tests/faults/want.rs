@@ -88,6 +88,7 @@ pub(crate) fn want(fault: Fault, op: Op, always: bool, http2: bool) -> Want {
             Op::Download if fault == Fault::LengthTooShort => Want::right_if(!always, &[SizeInvalid]),
             Op::GetRange => Want::error(&[RangeInvalid]),
             // A frame of HTTP/2 shows that the length is wrong.
+            Op::GetBlob if http2 && always && fault == Fault::LengthTooShort => Want::error(&[Unavailable]),
             Op::GetBlob => Want::error(&[DigestInvalid]),
             _ if http2 && fault == Fault::LengthTooShort => Want::right_if(!always, &[Unavailable]),
             Op::ListReferrers => Want::error(&[ManifestInvalid]),
