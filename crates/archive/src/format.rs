@@ -4,10 +4,14 @@
 
 mod check;
 mod children;
+mod lookup;
 mod write;
 
 use std::cmp::Ordering;
 use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic;
+use std::sync::atomic::AtomicU32;
 
 use bytes::Bytes;
 
@@ -15,6 +19,7 @@ use crate::error::Result;
 use crate::flat::Malformed;
 use crate::flat::Table;
 use crate::flat::follow;
+use crate::format::lookup::Lookup;
 use crate::limits::Limits;
 
 pub use children::Node;
@@ -215,7 +220,7 @@ impl Index {
 
     /// All files, in the order in which the writer left them.
     pub fn entries_as_written(&self) -> impl ExactSizeIterator<Item = Entry<'_>> + DoubleEndedIterator {
-        let list = List { order: None, ..self.entries };
+        let list = List::new(self.entries.at, self.entries.len);
         (0..self.len()).map(move |at| {
             read_entry(&self.bytes, list.table(&self.bytes, at)).expect("every entry was read when it was parsed")
         })
@@ -303,14 +308,20 @@ impl Index {
 
 /// Tables whose first slot is a path: the position of the first reference, how many there are, and in
 /// which order they are sorted when the writer's order is another.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct List {
     at: usize,
     len: usize,
     order: Option<Box<[u32]>>,
+    searches: AtomicU32,
+    lookup: OnceLock<Lookup>,
 }
 
 impl List {
+    fn new(at: usize, len: usize) -> Self {
+        Self { at, len, ..Self::default() }
+    }
+
     /// The position of a table in the bytes.
     ///
     /// # Panics
@@ -339,6 +350,14 @@ impl List {
     }
 
     fn find(&self, bytes: &[u8], path: &[u8]) -> Option<usize> {
+        let mut lookup = self.lookup.get();
+        // Who looks for a few paths does not wait for the table.
+        if lookup.is_none() && self.searches.fetch_add(1, atomic::Ordering::Relaxed) as usize > self.len / SEARCHES {
+            lookup = Some(self.lookup.get_or_init(|| Lookup::new((0..self.len).map(|at| self.path(bytes, at)))));
+        }
+        if let Some(lookup) = lookup {
+            return lookup.find(path, |at| self.path(bytes, at));
+        }
         let at = self.lower_bound(bytes, 0, |other| other.cmp(path));
         (at < self.len && self.path(bytes, at) == path).then_some(at)
     }
@@ -359,6 +378,9 @@ impl List {
         first..last
     }
 }
+
+/// Paths that are put into a table in the time of one search.
+const SEARCHES: usize = 64;
 
 fn read_path(bytes: &[u8], at: usize) -> Result<&[u8], Malformed> {
     Table::at(bytes, at)?.vector(0, 1)?.ok_or(Malformed)

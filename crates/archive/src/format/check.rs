@@ -172,7 +172,7 @@ fn sorted<'a>(
         is_sorted &= last <= path;
         last = path;
     }
-    let mut list = List { at: start, len, order: None };
+    let mut list = List::new(start, len);
     // Go walks directories: `a/x` comes before `a-b` and `a.txt`. Searching that as if it were sorted
     // finds half of the files.
     if !is_sorted {
