@@ -2,6 +2,8 @@
 //
 //	blob read REF         path, mode and SHA-256 of every file, as blob itself finds and reads it
 //	blob write DIR REF    pushes a directory
+//	blob extract REF DIR  extracts everything, with modes and times
+//	blob cat REF PATH     prints one file
 package main
 
 import (
@@ -37,6 +39,27 @@ func main() {
 		if err := client.Push(ctx, os.Args[3], os.Args[2], blob.PushWithCompression(blob.CompressionZstd)); err != nil {
 			log.Fatal(err)
 		}
+	case "extract":
+		archive, err := client.Pull(ctx, os.Args[2], blob.PullWithMaxIndexSize(1<<30))
+		if err != nil {
+			log.Fatal(err)
+		}
+		if err := os.MkdirAll(os.Args[3], 0o755); err != nil {
+			log.Fatal(err)
+		}
+		if _, err := archive.CopyDir(os.Args[3], ".", blob.CopyWithPreserveMode(true), blob.CopyWithPreserveTimes(true)); err != nil {
+			log.Fatal(err)
+		}
+	case "cat":
+		archive, err := client.Pull(ctx, os.Args[2], blob.PullWithMaxIndexSize(1<<30))
+		if err != nil {
+			log.Fatal(err)
+		}
+		content, err := archive.ReadFile(os.Args[3])
+		if err != nil {
+			log.Fatal(err)
+		}
+		os.Stdout.Write(content)
 	default:
 		log.Fatalf("what is %q?", os.Args[1])
 	}
