@@ -26,6 +26,14 @@ pub enum Error {
         /// What was wanted and what came.
         why: String,
     },
+    /// Two names of the archive are one on this disk, which may not tell upper from lower case.
+    #[error("{}: this disk takes it for {}, which the archive has, too", path.display(), other.display())]
+    Collision {
+        /// What was to be written.
+        path: PathBuf,
+        /// What it would have replaced.
+        other: PathBuf,
+    },
     /// Something on the disk is in the way, and is not to be replaced.
     #[error("{}: {why}", path.display())]
     Conflict {

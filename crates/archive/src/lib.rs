@@ -62,6 +62,7 @@ pub use error::Error;
 pub use error::Result;
 pub use extract::ExtractOptions;
 pub use extract::Extracted;
+pub use extract::Overwrite;
 pub use format::ARTIFACT_TYPE;
 pub use format::Chunks;
 pub use format::Codec;
