@@ -3,9 +3,7 @@
 use std::os::fd::AsFd;
 
 use rustix::fs::AtFlags;
-use rustix::fs::Gid;
 use rustix::fs::Mode;
-use rustix::fs::Uid;
 use rustix::io::Errno;
 
 use super::Shared;
@@ -13,6 +11,7 @@ use super::place::inode;
 use super::place::place;
 use super::plan::Item;
 use super::plan::PlannedLink;
+use super::write::owner;
 use super::write::restore;
 use super::write::times;
 use crate::beneath::Walker;
@@ -127,8 +126,8 @@ fn make_link(shared: &Shared, at: u32, link: &PlannedLink, there: &mut Walker, m
             .map_err(failed())?;
     }
     if shared.options.owners {
-        let (uid, gid) = (Uid::from_raw(link.metadata.uid), Gid::from_raw(link.metadata.gid));
-        rustix::fs::chownat(waits_in, &waits_as, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(failed())?;
+        let (uid, gid) = owner(&link.metadata);
+        rustix::fs::chownat(waits_in, &waits_as, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(failed())?;
     }
     if directory.staged.is_some() || place(shared, &waits_as, Item::Link(at), there)? {
         shared.link_done();

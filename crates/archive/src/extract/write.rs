@@ -210,8 +210,8 @@ pub(super) fn restore(
     options: &ExtractOptions,
 ) -> Result<(), Errno> {
     if options.owners {
-        let (uid, gid) = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
-        rustix::fs::fchown(fd, Some(uid), Some(gid))?;
+        let (uid, gid) = owner(metadata);
+        rustix::fs::fchown(fd, uid, gid)?;
     }
     if mode && options.modes {
         rustix::fs::fchmod(fd, Mode::from_raw_mode(metadata.mode))?;
@@ -220,6 +220,13 @@ pub(super) fn restore(
         rustix::fs::futimens(fd, &times(metadata.mtime_ns))?;
     }
     Ok(())
+}
+
+/// Who a file is to belong to; the largest numbers are nobody's, and change nothing.
+pub(super) fn owner(metadata: &Metadata) -> (Option<Uid>, Option<Gid>) {
+    let is_somebody = |id: &u32| *id != u32::MAX;
+    let (uid, gid) = (Some(metadata.uid).filter(is_somebody), Some(metadata.gid).filter(is_somebody));
+    (uid.map(Uid::from_raw), gid.map(Gid::from_raw))
 }
 
 /// A time of modification, and the time of access as it is.
