@@ -49,6 +49,14 @@ impl Unit {
     }
 }
 
+/// The units of a file that have bytes of a range, or all if it is not in chunks; in order.
+pub(crate) fn units_of<'a>(entry: &Entry<'a>, range: &Range<u64>) -> impl Iterator<Item = Unit> + use<'a> {
+    let (has_chunks, range) = (entry.chunks.is_some(), range.clone());
+    let is_behind = move |unit: &Unit| has_chunks && unit.start >= range.end;
+    let is_before = move |unit: &Unit| has_chunks && unit.start + unit.size <= range.start;
+    units(entry).skip_while(is_before).take_while(move |unit| !is_behind(unit))
+}
+
 /// The units of a file, in order.
 pub(crate) fn units<'a>(entry: &Entry<'a>) -> impl Iterator<Item = Unit> + use<'a> {
     let codec = entry.codec;
@@ -77,12 +85,14 @@ pub(crate) fn units<'a>(entry: &Entry<'a>) -> impl Iterator<Item = Unit> + use<'
 pub(crate) struct Decoder {
     context: DCtx<'static>,
     current: Option<Current>,
+    /// The hash of all units together, when that is compared instead of each of theirs.
+    whole: Option<Sha256>,
 }
 
 /// The unit that is decoded step by step.
 struct Current {
     unit: Unit,
-    /// None if somebody else verifies the content.
+    /// None when it is not this unit's hash that is compared.
     hasher: Option<Sha256>,
     stored_left: u64,
     size_left: u64,
@@ -96,7 +106,22 @@ impl Decoder {
         context
             .set_parameter(DParameter::WindowLogMax(limits.window_log()))
             .expect("zstd has windows of 10 to 31 bits");
-        Self { context, current: None }
+        Self { context, current: None, whole: None }
+    }
+
+    /// Decodes all units of a file, whose hash is compared in place of theirs: no byte is hashed twice.
+    ///
+    /// Nothing is verified before [`finish`](Self::finish) says so.
+    pub(crate) fn whole(limits: &Limits) -> Self {
+        Self { whole: Some(Sha256::new()), ..Self::new(limits) }
+    }
+
+    /// Compares the hash of all units together, if that is the one to compare.
+    pub(crate) fn finish(&mut self, path: &str, want: &[u8; HASH]) -> Result<()> {
+        match self.whole.take() {
+            Some(hasher) => verify(path, want, hasher.finalize().into()),
+            None => Ok(()),
+        }
     }
 
     /// Decodes and verifies a [small](Unit::is_small) unit; raw content is not copied.
@@ -108,7 +133,10 @@ impl Decoder {
         space: &'a mut Vec<u8>,
     ) -> Result<&'a [u8]> {
         let content = self.decode_unverified(path, unit, stored, space)?;
-        verify(path, &unit.hash, Sha256::digest(content).into())?;
+        match &mut self.whole {
+            Some(hasher) => hasher.update(content),
+            None => verify(path, &unit.hash, Sha256::digest(content).into())?,
+        }
         Ok(content)
     }
 
@@ -138,9 +166,20 @@ impl Decoder {
         Ok(content)
     }
 
+    /// As [`decode`](Self::decode), with the content in memory of its own.
+    pub(crate) fn decode_bytes(&mut self, path: &str, unit: &Unit, stored: Bytes) -> Result<Bytes> {
+        let mut space = Vec::new();
+        self.decode(path, unit, &stored, &mut space)?;
+        Ok(match unit.codec {
+            Codec::None => stored,
+            Codec::Zstd => space.into(),
+        })
+    }
+
     /// Begins to decode a unit step by step, forgetting one that was not finished.
     pub(crate) fn begin(&mut self, unit: Unit) {
-        self.begin_with(unit, Some(Sha256::new()));
+        let hasher = self.whole.is_none().then(Sha256::new);
+        self.begin_with(unit, hasher);
     }
 
     /// Begins to decode a unit whose content somebody else verifies.
@@ -183,7 +222,7 @@ impl Decoder {
         current.stored_left -= taken as u64;
         let left = current.size_left.checked_sub(content.len() as u64);
         current.size_left = left.ok_or_else(|| wrong_size(path, &current.unit, current.unit.size + 1))?;
-        if let Some(hasher) = &mut current.hasher {
+        if let Some(hasher) = current.hasher.as_mut().or(self.whole.as_mut()) {
             hasher.update(&content);
         }
         if content.is_empty() && taken == 0 && current.stored_left == 0 {

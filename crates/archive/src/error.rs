@@ -212,3 +212,23 @@ impl From<Error> for skep_registry::Error {
         }
     }
 }
+
+/// For readers and writers of the standard library, whose errors have a kind; the error itself is within.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Decompression { .. } | Error::HashMismatch { .. } | Error::SizeMismatch { .. } => {
+                io::ErrorKind::InvalidData
+            }
+            Error::InvalidIndex { .. } | Error::InvalidManifest { .. } => io::ErrorKind::InvalidData,
+            Error::InvalidPath { .. } | Error::InvalidPattern { .. } => io::ErrorKind::InvalidInput,
+            Error::InvalidRange { .. } => io::ErrorKind::InvalidInput,
+            Error::Io { source, .. } => source.kind(),
+            Error::IsDirectory { .. } => io::ErrorKind::IsADirectory,
+            Error::NotDirectory { .. } => io::ErrorKind::NotADirectory,
+            error if error.is_not_found() => io::ErrorKind::NotFound,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
+    }
+}

@@ -4,6 +4,7 @@
 
 mod check;
 mod children;
+mod walk;
 mod write;
 
 use std::cmp::Ordering;

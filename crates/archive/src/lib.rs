@@ -85,6 +85,8 @@ pub use push::PushOptions;
 pub use push::Pushed;
 pub use push::manifest_of;
 pub use push::push;
+pub use read::File;
+pub use read::ReadOptions;
 pub use source::BlobSource;
 pub use source::FileSource;
 pub use source::Source;
