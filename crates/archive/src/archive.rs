@@ -1,5 +1,6 @@
 //! Archives: an index in memory and the data wherever it is, looked up by path.
 
+mod find;
 mod resolve;
 
 use std::path::Path;

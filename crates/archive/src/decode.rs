@@ -49,6 +49,14 @@ impl Unit {
     }
 }
 
+/// The units of a file that have bytes of a range, or all if it is not in chunks; in order.
+pub(crate) fn units_of<'a>(entry: &Entry<'a>, range: &Range<u64>) -> impl Iterator<Item = Unit> + use<'a> {
+    let (has_chunks, range) = (entry.chunks.is_some(), range.clone());
+    let is_behind = move |unit: &Unit| has_chunks && unit.start >= range.end;
+    let is_before = move |unit: &Unit| has_chunks && unit.start + unit.size <= range.start;
+    units(entry).skip_while(is_before).take_while(move |unit| !is_behind(unit))
+}
+
 /// The units of a file, in order.
 pub(crate) fn units<'a>(entry: &Entry<'a>) -> impl Iterator<Item = Unit> + use<'a> {
     let codec = entry.codec;
@@ -77,12 +85,15 @@ pub(crate) fn units<'a>(entry: &Entry<'a>) -> impl Iterator<Item = Unit> + use<'
 pub(crate) struct Decoder {
     context: DCtx<'static>,
     current: Option<Current>,
+    /// The hash of all units together, when that is compared instead of each of theirs.
+    whole: Option<Sha256>,
 }
 
 /// The unit that is decoded step by step.
 struct Current {
     unit: Unit,
-    hasher: Sha256,
+    /// None when it is not this unit's hash that is compared.
+    hasher: Option<Sha256>,
     stored_left: u64,
     size_left: u64,
     /// No frame is open: the stored bytes may end here.
@@ -95,11 +106,42 @@ impl Decoder {
         context
             .set_parameter(DParameter::WindowLogMax(limits.window_log()))
             .expect("zstd has windows of 10 to 31 bits");
-        Self { context, current: None }
+        Self { context, current: None, whole: None }
+    }
+
+    /// Decodes all units of a file, whose hash is compared in place of theirs: no byte is hashed twice.
+    ///
+    /// Nothing is verified before [`finish`](Self::finish) says so.
+    pub(crate) fn whole(limits: &Limits) -> Self {
+        Self { whole: Some(Sha256::new()), ..Self::new(limits) }
+    }
+
+    /// Compares the hash of all units together, if that is the one to compare.
+    pub(crate) fn finish(&mut self, path: &str, want: &[u8; HASH]) -> Result<()> {
+        match self.whole.take() {
+            Some(hasher) => verify(path, want, hasher.finalize().into()),
+            None => Ok(()),
+        }
     }
 
     /// Decodes and verifies a [small](Unit::is_small) unit; raw content is not copied.
     pub(crate) fn decode<'a>(
+        &mut self,
+        path: &str,
+        unit: &Unit,
+        stored: &'a [u8],
+        space: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8]> {
+        let content = self.decode_unverified(path, unit, stored, space)?;
+        match &mut self.whole {
+            Some(hasher) => hasher.update(content),
+            None => verify(path, &unit.hash, Sha256::digest(content).into())?,
+        }
+        Ok(content)
+    }
+
+    /// Decodes a small unit whose content somebody else verifies.
+    pub(crate) fn decode_unverified<'a>(
         &mut self,
         path: &str,
         unit: &Unit,
@@ -121,15 +163,34 @@ impl Decoder {
         if content.len() as u64 != unit.size {
             return Err(wrong_size(path, unit, content.len() as u64));
         }
-        verify(path, unit, Sha256::digest(content).into())?;
         Ok(content)
+    }
+
+    /// As [`decode`](Self::decode), with the content in memory of its own.
+    pub(crate) fn decode_bytes(&mut self, path: &str, unit: &Unit, stored: Bytes) -> Result<Bytes> {
+        let mut space = Vec::new();
+        self.decode(path, unit, &stored, &mut space)?;
+        Ok(match unit.codec {
+            Codec::None => stored,
+            Codec::Zstd => space.into(),
+        })
     }
 
     /// Begins to decode a unit step by step, forgetting one that was not finished.
     pub(crate) fn begin(&mut self, unit: Unit) {
+        let hasher = self.whole.is_none().then(Sha256::new);
+        self.begin_with(unit, hasher);
+    }
+
+    /// Begins to decode a unit whose content somebody else verifies.
+    pub(crate) fn begin_unverified(&mut self, unit: Unit) {
+        self.begin_with(unit, None);
+    }
+
+    fn begin_with(&mut self, unit: Unit, hasher: Option<Sha256>) {
         self.context.reset(ResetDirective::SessionOnly).expect("a session can always be dropped");
         let (stored_left, size_left) = (unit.stored, unit.size);
-        self.current = Some(Current { unit, hasher: Sha256::new(), stored_left, size_left, between_frames: true });
+        self.current = Some(Current { unit, hasher, stored_left, size_left, between_frames: true });
     }
 
     /// Stored bytes of the unit that were not taken yet; none when no unit is begun.
@@ -139,7 +200,7 @@ impl Decoder {
 
     /// Takes stored bytes, as many as it likes, and gives the content that comes next.
     ///
-    /// When it gives none and everything was taken, the unit is over and was verified.
+    /// When it gives none and everything was taken, the unit is over and was verified, unless that is left to somebody else.
     pub(crate) fn step(&mut self, path: &str, input: &mut Bytes) -> Result<Bytes> {
         let Some(current) = &mut self.current else { return Ok(Bytes::new()) };
         let taken = input.len().min(usize::try_from(current.stored_left).unwrap_or(usize::MAX));
@@ -161,7 +222,9 @@ impl Decoder {
         current.stored_left -= taken as u64;
         let left = current.size_left.checked_sub(content.len() as u64);
         current.size_left = left.ok_or_else(|| wrong_size(path, &current.unit, current.unit.size + 1))?;
-        current.hasher.update(&content);
+        if let Some(hasher) = current.hasher.as_mut().or(self.whole.as_mut()) {
+            hasher.update(&content);
+        }
         if content.is_empty() && taken == 0 && current.stored_left == 0 {
             let current = self.current.take().expect("it is there, see above");
             if !current.between_frames {
@@ -170,7 +233,9 @@ impl Decoder {
             if current.size_left > 0 {
                 return Err(wrong_size(path, &current.unit, current.unit.size - current.size_left));
             }
-            verify(path, &current.unit, current.hasher.finalize().into())?;
+            if let Some(hasher) = current.hasher {
+                verify(path, &current.unit.hash, hasher.finalize().into())?;
+            }
         }
         Ok(content)
     }
@@ -184,12 +249,13 @@ fn wrong_size(path: &str, unit: &Unit, came: u64) -> Error {
     Error::SizeMismatch { path: path.to_owned(), want: unit.size, came }
 }
 
-fn verify(path: &str, unit: &Unit, came: [u8; HASH]) -> Result<()> {
-    if came == unit.hash {
+/// Compares the hash that the index states with the one that came.
+pub(crate) fn verify(path: &str, want: &[u8; HASH], came: [u8; HASH]) -> Result<()> {
+    if came == *want {
         return Ok(());
     }
     let hex = |hash: &[u8]| hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    Err(Error::HashMismatch { path: path.to_owned(), want: hex(&unit.hash), came: hex(&came) })
+    Err(Error::HashMismatch { path: path.to_owned(), want: hex(want), came: hex(&came) })
 }
 
 #[cfg(test)]

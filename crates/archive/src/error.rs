@@ -26,6 +26,14 @@ pub enum Error {
         /// What was wanted and what came.
         why: String,
     },
+    /// Two names of the archive are one on this disk, which may not tell upper from lower case.
+    #[error("{}: this disk takes it for {}, which the archive has, too", path.display(), other.display())]
+    Collision {
+        /// What was to be written.
+        path: PathBuf,
+        /// What it would have replaced.
+        other: PathBuf,
+    },
     /// Something on the disk is in the way, and is not to be replaced.
     #[error("{}: {why}", path.display())]
     Conflict {
@@ -202,5 +210,25 @@ impl From<Error> for skep_registry::Error {
             Error::Registry(error) => error,
             error => Self::new(code, "").with_source(error),
         }
+    }
+}
+
+/// For readers and writers of the standard library, whose errors have a kind; the error itself is within.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Decompression { .. } | Error::HashMismatch { .. } | Error::SizeMismatch { .. } => {
+                io::ErrorKind::InvalidData
+            }
+            Error::InvalidIndex { .. } | Error::InvalidManifest { .. } => io::ErrorKind::InvalidData,
+            Error::InvalidPath { .. } | Error::InvalidPattern { .. } => io::ErrorKind::InvalidInput,
+            Error::InvalidRange { .. } => io::ErrorKind::InvalidInput,
+            Error::Io { source, .. } => source.kind(),
+            Error::IsDirectory { .. } => io::ErrorKind::IsADirectory,
+            Error::NotDirectory { .. } => io::ErrorKind::NotADirectory,
+            error if error.is_not_found() => io::ErrorKind::NotFound,
+            _ => io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
     }
 }

@@ -1,20 +1,26 @@
 //! Extracting: a tree as it was, below a directory and nowhere else.
 //!
-//! The data is read once, in its order, and cut into work (`feed`) for threads that decode, verify and write
-//! (`write`). Files are made in a staging directory and appear in their place when they are whole; directories
-//! that were not there appear with all that is in them (`directories`).
+//! The data is read once, in its order (`ahead`), and cut into work (`feed`) for threads that decode, verify and
+//! write (`write`). Files are made in a staging directory and appear in their place when they are whole (`place`);
+//! directories that were not there appear with all that is in them (`directories`).
 
+mod ahead;
+mod budget;
+mod clean;
 mod directories;
+mod existing;
 mod feed;
 mod job;
+mod options;
+mod place;
 mod plan;
-mod staging;
+pub(crate) mod staging;
+mod turn;
 mod write;
 
 use std::panic;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -32,75 +38,34 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::format::Entry;
 use crate::path;
-use crate::progress::Cancel;
 use crate::progress::Progress;
-use crate::read::GAP;
 
-/// How to extract.
-#[derive(Clone, Debug)]
-pub struct ExtractOptions {
-    /// Paths of files, symbolic links and directories, these with all that is in them; everything if empty.
-    ///
-    /// Symbolic links are not followed: what they are, not what they lead to, is extracted.
-    pub select: Vec<String>,
-    /// A directory of the archive that becomes the destination: it is cut off all paths.
-    pub strip: String,
-    /// Another name for the one file or symbolic link that is selected.
-    pub name: Option<String>,
-    /// Restore owners and groups, which takes privileges. Off by default.
-    pub owners: bool,
-    /// Threads that decode and write; 0 is one for each processor.
-    ///
-    /// Each has a few MiB in memory, and what the windows of a foreign compressor take.
-    pub workers: usize,
-    /// Bytes of other files that are read and dropped rather than asking once more.
-    pub gap: u64,
-    /// The word to stop.
-    pub cancel: Cancel,
-}
+use budget::Budget;
+use place::Placed;
+use plan::Item;
+use plan::Plan;
+use plan::PlannedDirectory;
+use staging::Staging;
 
-impl Default for ExtractOptions {
-    fn default() -> Self {
-        Self {
-            select: Vec::new(),
-            strip: String::new(),
-            name: None,
-            owners: false,
-            workers: 0,
-            gap: GAP,
-            cancel: Cancel::default(),
-        }
-    }
-}
-
-/// What was extracted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Extracted {
-    /// Regular files.
-    pub files: u64,
-    /// Directories that are selected or that something selected lies in; the destination does not count.
-    pub directories: u64,
-    /// Symbolic links.
-    pub symlinks: u64,
-    /// Bytes of content.
-    pub bytes: u64,
-}
+pub use options::ExtractOptions;
+pub use options::Extracted;
+pub use options::Overwrite;
 
 impl Archive {
     /// Writes files, symbolic links and directories below a directory, which is made if it is missing.
     ///
     /// Nothing outside of it is touched, and no symbolic link in it is followed, whatever it holds and however
-    /// it changes meanwhile. Each file appears when it is whole and verified. Files and symbolic links that are
-    /// there are replaced, directories are kept, with what else is in them. Permissions and times are
-    /// restored.
+    /// it changes meanwhile. Each file appears when it is whole and has the hash that the index states, and what a
+    /// process left that was killed is removed by the next one. Directories that are there are kept;
+    /// [`ExtractOptions`] tell what becomes of everything else.
     ///
     /// `progress` is called from several threads, about once for each MiB.
     ///
     /// # Errors
-    /// `Conflict` when a directory is where a file must go, or something else where a directory must go;
-    /// `NotFound` and `InvalidPath` for what is selected; `Limit`; `Cancelled`; `Io`; as [`read`](Self::read)
-    /// for the data. Files that appeared before are kept.
+    /// `Conflict` when a directory is where a file must go, or something else where a directory must go, or as
+    /// [`Overwrite`] and `clean` say; `Collision` when two names of the archive are one on this disk; `NotFound` and
+    /// `InvalidPath` for what is selected; `Limit`; `Cancelled`; `Io`; as [`read`](Self::read) for the data. Files
+    /// that appeared before are kept.
     ///
     /// # Cancel safety
     /// When the future is dropped, the writers stop at the next file or chunk, and remove what is not whole.
@@ -111,31 +76,27 @@ impl Archive {
         progress: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<Extracted> {
         let (archive, dest, owned) = (self.clone(), dest.to_owned(), options.clone());
-        let preparing = spawn_blocking(move || Shared::prepare(archive, &dest, &owned, Box::new(progress)));
+        let preparing = spawn_blocking(move || Shared::prepare(archive, &dest, owned, Box::new(progress)));
         let shared = Arc::new(preparing.await.expect("preparing does not panic")?);
         let _stop = StopOnDrop(shared.stopped.clone());
-        let written = write_files(&shared, options).await;
+        let written = write_files(&shared).await;
         // What is left in staging is removed with the last use of what is shared, and that blocks.
         let finishing = spawn_blocking(move || {
             written?;
             directories::finish(&shared)?;
-            Ok(Extracted {
-                files: shared.plan.files.len() as u64,
-                directories: shared.plan.directories.len() as u64 - 1,
-                symlinks: shared.plan.symlinks.len() as u64,
-                bytes: shared.plan.size,
-            })
+            if shared.options.clean {
+                clean::clean(&shared)?;
+            }
+            directories::restore_all(&shared)?;
+            Ok(shared.extracted())
         });
         finishing.await.expect("finishing does not panic")
     }
 }
 
 /// Reads the data and writes all files.
-async fn write_files(shared: &Arc<Shared>, options: &ExtractOptions) -> Result<()> {
-    let workers = match options.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
-    };
+async fn write_files(shared: &Arc<Shared>) -> Result<()> {
+    let workers = shared.budget.workers;
     let (sender, receiver) = mpsc::channel(workers);
     let receiver = Arc::new(Mutex::new(receiver));
     let (done, mut writers) = mpsc::unbounded_channel();
@@ -150,8 +111,7 @@ async fn write_files(shared: &Arc<Shared>, options: &ExtractOptions) -> Result<(
     }
     // Jobs that nobody takes any more must fail to be sent, and the last writer must be seen to end.
     drop((receiver, done));
-    let (archive, plan) = (shared.archive.clone(), shared.plan.clone());
-    let mut feed = Some(Box::pin(feed::Feed { archive, plan, gap: options.gap, jobs: sender }.run()));
+    let mut feed = Some(Box::pin(feed::Feed { shared: shared.clone(), jobs: sender }.run()));
     let mut outcome = Ok(());
     let mut is_cancelled = false;
     loop {
@@ -166,7 +126,7 @@ async fn write_files(shared: &Arc<Shared>, options: &ExtractOptions) -> Result<(
                 feed = None;
                 fed
             }
-            () = options.cancel.cancelled(), if !is_cancelled => {
+            () = shared.options.cancel.cancelled(), if !is_cancelled => {
                 is_cancelled = true;
                 Err(Error::Cancelled)
             }
@@ -189,16 +149,15 @@ async fn write_files(shared: &Arc<Shared>, options: &ExtractOptions) -> Result<(
 /// What all threads of an extraction share.
 struct Shared {
     archive: Archive,
-    plan: Arc<plan::Plan>,
+    options: ExtractOptions,
+    budget: Budget,
+    plan: Plan,
     dest: Root,
-    staging: staging::Staging,
-    /// The directory that is cut off, with its slash.
-    strip: usize,
-    name: Option<String>,
-    owners: bool,
-    cancel: Cancel,
+    staging: Staging,
+    placed: Placed,
     stopped: Arc<AtomicBool>,
     files: AtomicU64,
+    symlinks: AtomicU64,
     bytes: AtomicU64,
     progress: Box<dyn Fn(Progress) + Send + Sync>,
 }
@@ -207,82 +166,142 @@ impl Shared {
     fn prepare(
         archive: Archive,
         dest: &Path,
-        options: &ExtractOptions,
+        options: ExtractOptions,
         progress: Box<dyn Fn(Progress) + Send + Sync>,
     ) -> Result<Self> {
-        let mut plan = plan::plan(&archive, options)?;
+        let plan = plan::plan(&archive, &options)?;
         options.cancel.check()?;
+        if options.clean {
+            existing::refuse_precious(dest)?;
+        }
         let failed = |source| Error::Io { what: "make", path: dest.to_owned(), source };
         std::fs::create_dir_all(dest).map_err(failed)?;
         let dest = Root::open(dest)?;
-        let staging = staging::Staging::new(&dest)?;
-        directories::make(&mut plan, &dest, &staging)?;
-        let strip = path::parse(&options.strip)?;
-        Ok(Self {
+        let staging = Staging::new(&dest)?;
+        let workers = match options.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let budget = Budget::new(options.memory, workers, options.in_flight);
+        let mut shared = Self {
             archive,
-            plan: Arc::new(plan),
+            options,
+            budget,
+            plan,
             dest,
             staging,
-            strip: if strip.is_empty() { 0 } else { strip.len() + 1 },
-            name: options.name.clone(),
-            owners: options.owners,
-            cancel: options.cancel.clone(),
+            placed: Placed::default(),
             stopped: Arc::default(),
             files: AtomicU64::new(0),
+            symlinks: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             progress,
-        })
+        };
+        directories::make(&mut shared)?;
+        existing::look(&mut shared)?;
+        Ok(shared)
+    }
+
+    fn extracted(&self) -> Extracted {
+        Extracted {
+            files: self.files.load(Ordering::Relaxed),
+            directories: self.plan.directories.len() as u64 - 1,
+            symlinks: self.symlinks.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            skipped: self.placed.skipped.load(Ordering::Relaxed),
+            removed: self.placed.removed.load(Ordering::Relaxed),
+        }
     }
 
     fn entry(&self, file: usize) -> Entry<'_> {
         self.archive.index().entry(self.plan.files[file].entry as usize)
     }
 
-    fn directory_of(&self, file: usize) -> &plan::PlannedDirectory {
-        &self.plan.directories[self.plan.files[file].directory as usize]
-    }
-
     /// The name that a file gets.
     fn name_of<'a>(&'a self, entry: &Entry<'a>) -> &'a str {
-        self.name.as_deref().unwrap_or_else(|| write::name(entry.path))
+        self.options.name.as_deref().unwrap_or_else(|| path::split(entry.path).1)
     }
 
-    /// The path that a file gets, below the destination.
-    fn target_of(&self, file: usize) -> String {
-        let entry = self.entry(file);
-        let directory = path::split(&entry.path[self.strip..]).0;
-        if directory.is_empty() {
-            self.name_of(&entry).to_owned()
-        } else {
-            format!("{directory}/{}", self.name_of(&entry))
+    /// The position of the directory that something goes into.
+    fn directory_at(&self, item: Item) -> u32 {
+        match item {
+            Item::Directory(at) => self.plan.directories[at as usize].parent,
+            Item::File(at) => self.plan.files[at as usize].directory,
+            Item::Kept(at) => self.plan.kept[at as usize].0,
+            Item::Link(at) => self.plan.symlinks[at as usize].directory,
         }
+    }
+
+    /// The directory that something goes into, and its name there.
+    fn place_of(&self, item: Item) -> (&PlannedDirectory, &str) {
+        let name = match item {
+            Item::Directory(at) => path::split(&self.plan.directories[at as usize].path).1,
+            Item::File(at) => self.name_of(&self.entry(at as usize)),
+            Item::Kept(at) => &self.plan.kept[at as usize].1,
+            Item::Link(at) => &self.plan.symlinks[at as usize].name,
+        };
+        (&self.plan.directories[self.directory_at(item) as usize], name)
+    }
+
+    /// The path of something below the destination.
+    fn path_of(&self, item: Item) -> String {
+        let (directory, name) = self.place_of(item);
+        if directory.path.is_empty() { name.to_owned() } else { format!("{}/{name}", directory.path) }
     }
 
     fn failed(&self, what: &'static str, file: usize) -> impl FnOnce(Errno) -> Error {
-        Error::io(what, self.dest.path(&self.target_of(file)))
+        Error::io(what, self.dest.path(&self.path_of(Item::File(file as u32))))
     }
 
     fn failed_io(&self, what: &'static str, file: usize, source: std::io::Error) -> Error {
-        let path: PathBuf = self.dest.path(&self.target_of(file));
-        Error::Io { what, path, source }
+        Error::Io { what, path: self.dest.path(&self.path_of(Item::File(file as u32))), source }
     }
 
-    fn file_done(&self, entry: &Entry<'_>) {
-        self.files.fetch_add(1, Ordering::Relaxed);
-        if entry.chunks.is_none() {
-            self.add_bytes(entry.original_size);
+    /// Finds words for something that could not be made in staging, where only this extraction is.
+    fn not_made(&self, errno: Errno, item: Item) -> Error {
+        let other = if errno == Errno::EXIST { self.like(item) } else { None };
+        match other {
+            Some(other) => self.collision(item, other),
+            None => Error::io("make", self.dest.path(&self.path_of(item)))(errno),
         }
+    }
+
+    /// Something with nearly the same name in the same directory.
+    fn like(&self, item: Item) -> Option<Item> {
+        let (directory, name) = (self.directory_at(item), self.place_of(item).1.to_lowercase());
+        let is_like = |other: &Item| {
+            *other != item && self.directory_at(*other) == directory && self.place_of(*other).1.to_lowercase() == name
+        };
+        self.plan.items().find(is_like)
+    }
+
+    fn collision(&self, item: Item, other: Item) -> Error {
+        let path = |item| self.dest.path(&self.path_of(item));
+        Error::Collision { path: path(item), other: path(other) }
+    }
+
+    fn file_done(&self) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn link_done(&self) {
+        self.symlinks.fetch_add(1, Ordering::Relaxed);
     }
 
     fn add_bytes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Takes back bytes of a file that was not needed in the end.
+    fn take_bytes(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     fn report(&self) {
         (self.progress)(Progress {
             files: self.files.load(Ordering::Relaxed),
             files_total: self.plan.files.len() as u64,
-            bytes: self.bytes.load(Ordering::Relaxed).min(self.plan.size),
+            bytes: self.bytes.load(Ordering::Relaxed),
             bytes_total: self.plan.size,
         });
     }
@@ -292,7 +311,7 @@ impl Shared {
     }
 
     fn check(&self) -> Result<()> {
-        if self.stopped.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { self.cancel.check() }
+        if self.stopped.load(Ordering::Relaxed) { Err(Error::Cancelled) } else { self.options.cancel.check() }
     }
 }
 

@@ -5,6 +5,7 @@
 mod check;
 mod children;
 mod lookup;
+mod walk;
 mod write;
 
 use std::cmp::Ordering;

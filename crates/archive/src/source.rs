@@ -38,6 +38,31 @@ pub trait Source: Debug + Send + Sync + 'static {
     ///
     /// A range of no bytes costs nothing. The body yields `SizeInvalid` if it breaks off.
     async fn read(&self, range: Range<u64>) -> Result<Body>;
+
+    /// What names these bytes and no others, wherever they are read: a digest, or a place with its version.
+    ///
+    /// None when that is not known. It is for caches and may be long; it is not for people to read.
+    fn id(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Bytes in memory.
+#[async_trait]
+impl Source for Bytes {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<Body> {
+        match (usize::try_from(range.start), usize::try_from(range.end)) {
+            (Ok(start), Ok(end)) if start <= end && end <= self.len() => Ok(self.slice(start..end).into()),
+            _ => {
+                let message = format!("bytes {} to {} of {}", range.start, range.end, self.len());
+                Err(skep_registry::Error::new(skep_registry::Code::RangeInvalid, message).into())
+            }
+        }
+    }
 }
 
 /// A blob in a registry. Each read is one request, and nothing else is ever asked.
@@ -67,6 +92,10 @@ impl Source for BlobSource {
         }
         let blob = self.registry.get_blob(&self.repo, &self.blob.digest, Some(range.clone().into())).await?;
         Ok(blob.narrow(range)?)
+    }
+
+    fn id(&self) -> Option<String> {
+        Some(self.blob.digest.to_string())
     }
 }
 

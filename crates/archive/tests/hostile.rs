@@ -147,7 +147,7 @@ fn limits_are_kept() {
 async fn bombs_end_where_the_index_says() {
     let zeros = vec![0; 20 << 20];
     let stored = zstd::encode_all(&zeros[..], 3).unwrap();
-    for claimed in [0, 1000, 10 << 20, 21 << 20, 1 << 50] {
+    for claimed in [0, 1000, 10 << 20, 20_971_521] {
         let hash = Sha256::digest(&zeros).into();
         let bomb = Entry {
             data_size: stored.len() as u64,

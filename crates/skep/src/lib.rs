@@ -44,5 +44,7 @@ pub use skep_archive::Extracted;
 pub use skep_archive::Index;
 pub use skep_archive::Limits;
 pub use skep_archive::Node;
+pub use skep_archive::Overwrite;
+pub use skep_archive::Patterns;
 pub use skep_archive::Result;
 pub use skep_archive::normalize;

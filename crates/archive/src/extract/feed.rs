@@ -1,26 +1,22 @@
 //! Feeding the writers: the data, read once in large ranges, cut into work.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures_util::StreamExt;
-use skep_registry::Body;
 use tokio::sync::mpsc;
 
+use super::Shared;
+use super::ahead::Ahead;
 use super::job::Job;
 use super::job::Pieces;
-use super::job::Target;
-use super::plan::Plan;
-use crate::archive::Archive;
-use crate::decode::SMALL;
+use super::turn::Target;
+use super::turn::Turn;
+use crate::decode::Unit;
 use crate::decode::units;
 use crate::error::Error;
 use crate::error::Result;
 use crate::format::Entry;
-
-/// Stored bytes of small files that one writer gets at once.
-const BATCH: u64 = 1 << 20;
 
 /// Small files that one writer gets at once.
 const BATCH_FILES: usize = 256;
@@ -30,37 +26,39 @@ const PIECES: usize = 2;
 
 /// Reads all data of a plan and hands it out.
 pub(super) struct Feed {
-    pub(super) archive: Archive,
-    pub(super) plan: Arc<Plan>,
-    /// Bytes of other files that are read rather than asking once more.
-    pub(super) gap: u64,
+    pub(super) shared: Arc<Shared>,
     pub(super) jobs: mpsc::Sender<Job>,
 }
 
 impl Feed {
     pub(super) async fn run(self) -> Result<()> {
+        let (budget, files) = (&self.shared.budget, self.shared.plan.files.len());
+        let mut requests = VecDeque::new();
         let mut next = 0;
-        while next < self.plan.files.len() {
-            let (files, data) = self.run_of(next);
-            next = files.end;
-            let body = self.archive.source().read(data.clone()).await?;
-            self.feed(files, Cutter { body, at: data.start, rest: Bytes::new() }).await?;
+        loop {
+            while requests.len() < budget.in_flight && next < files {
+                let (files, data) = self.run_of(next);
+                next = files.end;
+                let source = self.shared.archive.source().clone();
+                requests.push_back((files, Ahead::start(source, data, budget.ahead)));
+            }
+            let Some((files, data)) = requests.pop_front() else { return Ok(()) };
+            self.feed(files, data).await?;
         }
-        Ok(())
     }
 
     fn entry(&self, file: usize) -> Entry<'_> {
-        self.archive.index().entry(self.plan.files[file].entry as usize)
+        self.shared.entry(file)
     }
 
     /// The files from one on that one request covers, and their data.
     fn run_of(&self, first: usize) -> (Range<usize>, Range<u64>) {
         let mut data = self.entry(first).data();
         let mut end = first + 1;
-        while end < self.plan.files.len() {
+        while end < self.shared.plan.files.len() {
             let next = self.entry(end).data();
             // Files of no bytes may claim to lie anywhere.
-            if !next.is_empty() && !data.is_empty() && next.start > data.end.saturating_add(self.gap) {
+            if !next.is_empty() && !data.is_empty() && next.start > data.end.saturating_add(self.shared.options.gap) {
                 break;
             }
             if data.is_empty() {
@@ -73,18 +71,18 @@ impl Feed {
         (first..end, data)
     }
 
-    async fn feed(&self, files: Range<usize>, mut cutter: Cutter) -> Result<()> {
+    async fn feed(&self, files: Range<usize>, mut data: Ahead) -> Result<()> {
         let mut next = files.start;
         while next < files.end {
-            if is_large(&self.entry(next)) {
+            if self.is_large(&self.entry(next)) {
                 let same = self.same_data(next, files.end);
                 next = same.end;
-                self.feed_large(same, &mut cutter).await?;
+                self.feed_large(same, &mut data).await?;
                 continue;
             }
-            let (batch, data) = self.batch(next, files.end);
+            let (batch, range) = self.batch(next, files.end);
             next = batch.end;
-            let pieces = cutter.take(data).await?;
+            let pieces = take(&mut data, range).await?;
             // More than one only when many have the same data, which comes once.
             for start in batch.clone().step_by(BATCH_FILES) {
                 let part = start..batch.end.min(start + BATCH_FILES);
@@ -118,8 +116,9 @@ impl Feed {
                 _ => data.start..data.end.max(here.end),
             };
             size += entry.original_size;
-            let is_too_much = is_large(&entry) || size > SMALL || together.end - together.start > BATCH;
-            if end > first && is_too_much {
+            let budget = &self.shared.budget;
+            let is_full = size > budget.small || together.end - together.start > budget.batch;
+            if end > first && (is_full || self.is_large(&entry)) {
                 break;
             }
             data = together;
@@ -128,26 +127,39 @@ impl Feed {
         (first..end, data)
     }
 
-    async fn feed_large(&self, files: Range<usize>, cutter: &mut Cutter) -> Result<()> {
+    async fn feed_large(&self, files: Range<usize>, data: &mut Ahead) -> Result<()> {
         let entry = self.entry(files.start);
-        let target = Arc::new(Target::new(files, units(&entry).count() as u64));
-        for unit in units(&entry) {
-            if unit.is_small() {
-                let pieces = cutter.take(unit.data()).await?;
-                self.send(Job::Unit(target.clone(), unit, pieces)).await?;
+        let target = Target::new(files);
+        let count = entry.chunks.map_or(1, |chunks| chunks.len());
+        for (number, unit) in units(&entry).enumerate() {
+            let turn = Turn::new(target.clone(), number as u64, number + 1 == count);
+            if self.is_small(&unit) {
+                let pieces = take(data, unit.data()).await?;
+                self.send(Job::Unit(turn, unit, pieces)).await?;
                 continue;
             }
             let (sender, receiver) = mpsc::channel(PIECES);
-            self.send(Job::Stream(target.clone(), unit, receiver)).await?;
-            cutter.skip_to(unit.offset).await?;
+            self.send(Job::Stream(turn, unit, receiver)).await?;
+            data.skip_to(unit.offset).await?;
             let mut left = unit.stored;
             while left > 0 {
-                let piece = cutter.piece(left).await?;
+                let piece = data.piece(left).await?;
                 left -= piece.len() as u64;
                 sender.send(piece).await.map_err(|_| Error::Cancelled)?;
             }
         }
         Ok(())
+    }
+
+    /// Tells whether a file is written in units, by several writers or in a stream.
+    fn is_large(&self, entry: &Entry<'_>) -> bool {
+        let small = self.shared.budget.small;
+        entry.chunks.is_some() || entry.data_size > small || entry.original_size > small
+    }
+
+    /// Tells whether a unit is decoded in one go.
+    fn is_small(&self, unit: &Unit) -> bool {
+        unit.stored.max(unit.size) <= self.shared.budget.small
     }
 
     /// Waits for a writer; there are none any more when one of them failed, and says why elsewhere.
@@ -156,50 +168,18 @@ impl Feed {
     }
 }
 
-/// Tells whether a file is written in units, by several writers or in a stream.
-fn is_large(entry: &Entry<'_>) -> bool {
-    entry.chunks.is_some() || entry.data_size > SMALL || entry.original_size > SMALL
-}
-
-/// Cuts ranges, one behind the other, out of a body.
-struct Cutter {
-    body: Body,
-    /// Where in the data the rest begins.
-    at: u64,
-    rest: Bytes,
-}
-
-impl Cutter {
-    async fn take(&mut self, data: Range<u64>) -> Result<Pieces> {
-        let mut pieces = Pieces { start: data.start, parts: Vec::new() };
-        if data.is_empty() {
-            return Ok(pieces);
-        }
-        self.skip_to(data.start).await?;
-        while self.at < data.end {
-            pieces.parts.push(self.piece(data.end - self.at).await?);
-        }
-        Ok(pieces)
+/// The data of a range, which lies behind all that was taken.
+async fn take(data: &mut Ahead, range: Range<u64>) -> Result<Pieces> {
+    let mut pieces = Pieces { start: range.start, parts: Vec::new() };
+    if range.is_empty() {
+        return Ok(pieces);
     }
-
-    async fn skip_to(&mut self, start: u64) -> Result<()> {
-        while self.at < start {
-            self.piece(start - self.at).await?;
-        }
-        Ok(())
+    data.skip_to(range.start).await?;
+    let mut left = range.end - range.start;
+    while left > 0 {
+        let piece = data.piece(left).await?;
+        left -= piece.len() as u64;
+        pieces.parts.push(piece);
     }
-
-    /// The next bytes, at most so many.
-    async fn piece(&mut self, limit: u64) -> Result<Bytes> {
-        while self.rest.is_empty() {
-            let Some(part) = self.body.next().await.transpose()? else {
-                let message = format!("the data ended at byte {}", self.at);
-                return Err(skep_registry::Error::new(skep_registry::Code::SizeInvalid, message).into());
-            };
-            self.rest = part;
-        }
-        let len = self.rest.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
-        self.at += len as u64;
-        Ok(self.rest.split_to(len))
-    }
+    Ok(pieces)
 }

@@ -3,12 +3,11 @@
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::turn::Turn;
 use crate::decode::Unit;
 
 /// Something a writer does, with the stored bytes for it.
@@ -16,25 +15,9 @@ pub(super) enum Job {
     /// Small files: their positions in the plan.
     Files(Range<usize>, Pieces),
     /// A small unit of a large file.
-    Unit(Arc<Target>, Unit, Pieces),
+    Unit(Turn, Unit, Pieces),
     /// A large unit, whose stored bytes come one after the other.
-    Stream(Arc<Target>, Unit, mpsc::Receiver<Bytes>),
-}
-
-/// A file that is written in units, by several writers at the same time.
-pub(super) struct Target {
-    /// Positions in the plan: the file, and others with the same content.
-    pub(super) files: Range<usize>,
-    /// The open file and its name in staging, once the first writer came.
-    pub(super) open: Mutex<Option<Made>>,
-    /// Units that are not written yet.
-    pub(super) left: AtomicU64,
-}
-
-impl Target {
-    pub(super) fn new(files: Range<usize>, units: u64) -> Self {
-        Self { files, open: Mutex::new(None), left: AtomicU64::new(units) }
-    }
+    Stream(Turn, Unit, mpsc::Receiver<Bytes>),
 }
 
 /// A file that was made, and the name under which it waits if that is not its own.

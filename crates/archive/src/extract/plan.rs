@@ -11,6 +11,7 @@ use crate::format::Entry;
 use crate::format::Node;
 use crate::format::Symlink;
 use crate::path;
+use crate::pattern::Patterns;
 
 /// What is extracted.
 #[derive(Debug, Default)]
@@ -20,8 +21,29 @@ pub(super) struct Plan {
     /// In the order of their data; those that share it stand together.
     pub(super) files: Vec<PlannedFile>,
     pub(super) symlinks: Vec<PlannedLink>,
+    /// Names that are kept as they are, and the directories that they are in.
+    pub(super) kept: Vec<(u32, String)>,
     /// Bytes of content.
     pub(super) size: u64,
+}
+
+impl Plan {
+    /// Everything but the destination.
+    pub(super) fn items(&self) -> impl Iterator<Item = Item> + use<> {
+        let directories = (1..self.directories.len() as u32).map(Item::Directory);
+        let files = (0..self.files.len() as u32).map(Item::File);
+        let kept = (0..self.kept.len() as u32).map(Item::Kept);
+        directories.chain(files).chain(kept).chain((0..self.symlinks.len() as u32).map(Item::Link))
+    }
+}
+
+/// Something of a plan, by its position there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    Directory(u32),
+    File(u32),
+    Kept(u32),
+    Link(u32),
 }
 
 /// A directory that must be there.
@@ -29,6 +51,8 @@ pub(super) struct Plan {
 pub(super) struct PlannedDirectory {
     /// Below the destination.
     pub(super) path: String,
+    /// The position of the directory that it lies in.
+    pub(super) parent: u32,
     /// What it is to be like in the end, if it was chosen and is recorded.
     pub(super) metadata: Option<Metadata>,
     /// Its path in the staging directory, if it was not there.
@@ -45,7 +69,7 @@ pub(super) struct PlannedFile {
 }
 
 /// A symbolic link to make.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct PlannedLink {
     pub(super) directory: u32,
     pub(super) name: String,
@@ -122,6 +146,11 @@ pub(super) fn plan(archive: &Archive, options: &ExtractOptions) -> Result<Plan> 
             places.found[at as usize].metadata = metadata;
         }
     }
+    for (path, metadata) in chosen.on_the_way {
+        if let Some(at) = path::below(&path, &strip).and_then(|path| places.by_path.get(path)) {
+            places.found[*at as usize].metadata = metadata;
+        }
+    }
     let order = places.sort();
     plan.files.iter_mut().for_each(|file| file.directory = order[file.directory as usize]);
     plan.symlinks.iter_mut().for_each(|link| link.directory = order[link.directory as usize]);
@@ -153,7 +182,7 @@ impl Places {
                     self.directory(path::split(path).0);
                 }
                 let at = self.found.len() as u32;
-                self.found.push(PlannedDirectory { path: path.to_owned(), metadata: None, staged: None });
+                self.found.push(PlannedDirectory { path: path.to_owned(), parent: 0, metadata: None, staged: None });
                 self.by_path.insert(path.to_owned(), at);
                 at
             }
@@ -169,6 +198,9 @@ impl Places {
         for (now, directory) in self.found.iter().enumerate() {
             order[self.by_path[&directory.path] as usize] = now as u32;
         }
+        for directory in &mut self.found {
+            directory.parent = order[self.by_path[path::split(&directory.path).0] as usize];
+        }
         order
     }
 }
@@ -180,12 +212,15 @@ struct Chosen<'a> {
     files: Vec<usize>,
     symlinks: Vec<Symlink<'a>>,
     directories: Vec<(String, Option<Metadata>)>,
+    /// Directories that count only if something that was chosen lies in them.
+    on_the_way: Vec<(String, Option<Metadata>)>,
 }
 
 fn choose<'a>(archive: &'a Archive, options: &ExtractOptions) -> Result<Chosen<'a>> {
     let mut chosen = Chosen::default();
     if options.select.is_empty() {
         chosen.add_below(archive, "");
+        chosen.filter(archive, &options.patterns);
         return Ok(chosen);
     }
     for selected in &options.select {
@@ -206,6 +241,7 @@ fn choose<'a>(archive: &'a Archive, options: &ExtractOptions) -> Result<Chosen<'
     chosen.files.dedup();
     chosen.symlinks.sort_unstable_by_key(|link| link.path);
     chosen.symlinks.dedup_by_key(|link| link.path);
+    chosen.filter(archive, &options.patterns);
     Ok(chosen)
 }
 
@@ -217,6 +253,17 @@ impl<'a> Chosen<'a> {
         self.symlinks.extend(index.symlinks_below(dir));
         let directories = index.directories_below(dir);
         self.directories.extend(directories.map(|dir| (dir.path.to_owned(), Some(metadata(dir)))));
+    }
+
+    /// Keeps what patterns admit.
+    fn filter(&mut self, archive: &Archive, patterns: &Patterns) {
+        if patterns.is_empty() {
+            return;
+        }
+        self.files.retain(|at| patterns.admit(archive.index().entry(*at).path, false));
+        self.symlinks.retain(|link| patterns.admit(link.path, false));
+        let directories = std::mem::take(&mut self.directories);
+        (self.directories, self.on_the_way) = directories.into_iter().partition(|(dir, _)| patterns.admit(dir, true));
     }
 }
 

@@ -1,6 +1,5 @@
 //! The staging directory: where files are written before they appear in their place.
 
-use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicU64;
@@ -105,7 +104,7 @@ fn remove_stale(dest: &Root) -> Result<()> {
     let dir = open_dir(dest, ".").and_then(Dir::new).map_err(read_failed)?;
     for item in dir {
         let item = item.map_err(read_failed)?;
-        let Some(name) = staging_name(item.file_name()) else { continue };
+        let Some(name) = item.file_name().to_str().ok().filter(|name| is_staging(name)) else { continue };
         let Ok(fd) = open_dir(dest, name) else { continue };
         let is_ours = rustix::fs::fstat(&fd)
             .is_ok_and(|stat| stat.st_mode & 0o777 == 0o700 && stat.st_uid == rustix::process::geteuid().as_raw());
@@ -118,23 +117,30 @@ fn remove_stale(dest: &Root) -> Result<()> {
     Ok(())
 }
 
-fn staging_name(name: &CStr) -> Option<&str> {
-    let name = name.to_str().ok()?;
-    let digits = name.strip_prefix(PREFIX)?;
-    (digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(name)
+/// Tells whether a name is one of a staging directory, be it in use or left behind.
+pub(crate) fn is_staging(name: &str) -> bool {
+    name.strip_prefix(PREFIX)
+        .is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Removes a directory with all that is in it, following nothing.
 fn remove_tree(parent: impl AsFd, name: &str) -> Result<(), Errno> {
     match open_dir(&parent, name) {
-        Ok(fd) => empty_dir(fd)?,
+        Ok(fd) => {
+            let device = rustix::fs::fstat(&fd)?.st_dev;
+            empty_dir(fd, device.into())?;
+        }
         Err(Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(errno),
     }
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
-fn empty_dir(fd: OwnedFd) -> Result<(), Errno> {
+fn empty_dir(fd: OwnedFd, device: i128) -> Result<(), Errno> {
+    // Something may be mounted in what was moved here; that is nobody's to remove.
+    if i128::from(rustix::fs::fstat(&fd)?.st_dev) != device {
+        return Err(Errno::XDEV);
+    }
     // Directories have their final permissions before they leave.
     rustix::fs::fchmod(&fd, Mode::RWXU)?;
     let dir = Dir::read_from(&fd)?;
@@ -161,7 +167,7 @@ fn empty_dir(fd: OwnedFd) -> Result<(), Errno> {
                 }
                 opened => opened?,
             };
-            empty_dir(inner)?;
+            empty_dir(inner, device)?;
             rustix::fs::unlinkat(&fd, name, AtFlags::REMOVEDIR)?;
         } else {
             rustix::fs::unlinkat(&fd, name, AtFlags::empty())?;

@@ -6,7 +6,6 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use rustix::fs::Gid;
@@ -19,21 +18,24 @@ use rustix::fs::Uid;
 use rustix::io::Errno;
 use tokio::sync::mpsc;
 
+use super::ExtractOptions;
 use super::Shared;
 use super::job::Job;
 use super::job::Made;
 use super::job::Pieces;
-use super::job::Target;
+use super::place::place;
+use super::plan::Item;
 use super::plan::Metadata;
-use crate::beneath::Root;
+use super::turn::Target;
+use super::turn::Turn;
 use crate::beneath::Walker;
 use crate::decode::Decoder;
 use crate::decode::Unit;
 use crate::decode::units;
+use crate::decode::verify;
 use crate::error::Error;
 use crate::error::Result;
 use crate::format::Entry;
-use crate::path;
 
 /// One thread's tools, used for one job after the other.
 pub(super) struct Writer {
@@ -72,8 +74,8 @@ impl Writer {
                     }
                     self.shared.report();
                 }
-                Some(Job::Unit(target, unit, pieces)) => self.write_unit(&target, &unit, &pieces)?,
-                Some(Job::Stream(target, unit, pieces)) => self.write_stream(&target, unit, pieces)?,
+                Some(Job::Unit(turn, unit, pieces)) => self.write_unit(turn, &unit, &pieces)?,
+                Some(Job::Stream(turn, unit, pieces)) => self.write_stream(turn, unit, pieces)?,
             }
         }
     }
@@ -87,27 +89,30 @@ impl Writer {
         let (dest, staging) = (&mut self.dest, &mut self.staging);
         let made = make(&shared, staging, file)?;
         write_all(made.fd.as_fd(), content, None).map_err(|errno| shared.failed("write", file)(errno))?;
+        shared.add_bytes(unit.size);
         settle(&shared, dest, &made, file, &entry)
     }
 
-    fn write_unit(&mut self, target: &Target, unit: &Unit, pieces: &Pieces) -> Result<()> {
+    fn write_unit(&mut self, turn: Turn, unit: &Unit, pieces: &Pieces) -> Result<()> {
         let shared = self.shared.clone();
-        let file = target.files.start;
+        let file = turn.target.files.start;
         let entry = shared.entry(file);
         let stored = pieces.get(&unit.data(), &mut self.joined);
-        let content = self.decoder.decode(entry.path, unit, stored, &mut self.content)?;
-        let made = open_target(&shared, &mut self.staging, target)?;
+        let content = self.decoder.decode_unverified(entry.path, unit, stored, &mut self.content)?;
+        let made = open_target(&shared, &mut self.staging, &turn.target)?;
         write_all(made.fd.as_fd(), content, Some(unit.start)).map_err(|errno| shared.failed("write", file)(errno))?;
+        // Behind the writing, so that what is hashed in order is all that is done in order.
+        turn.hash(content)?;
         shared.add_bytes(unit.size);
-        self.finish_unit(target, &made)
+        self.end_unit(turn, &made)
     }
 
-    fn write_stream(&mut self, target: &Target, unit: Unit, mut pieces: mpsc::Receiver<Bytes>) -> Result<()> {
+    fn write_stream(&mut self, turn: Turn, unit: Unit, mut pieces: mpsc::Receiver<Bytes>) -> Result<()> {
         let shared = self.shared.clone();
-        let file = target.files.start;
+        let file = turn.target.files.start;
         let entry = shared.entry(file);
-        let made = open_target(&shared, &mut self.staging, target)?;
-        self.decoder.begin(unit);
+        let made = open_target(&shared, &mut self.staging, &turn.target)?;
+        self.decoder.begin_unverified(unit);
         let (mut input, mut at) = (Bytes::new(), unit.start);
         while let Some(wanted) = self.decoder.wants() {
             shared.check()?;
@@ -117,27 +122,33 @@ impl Writer {
             }
             let content = self.decoder.step(entry.path, &mut input)?;
             write_all(made.fd.as_fd(), &content, Some(at)).map_err(|errno| shared.failed("write", file)(errno))?;
+            turn.hash(&content)?;
             at += content.len() as u64;
             shared.add_bytes(content.len() as u64);
         }
-        self.finish_unit(target, &made)
+        self.end_unit(turn, &made)
     }
 
-    /// Puts the file in its place if this was its last unit, and makes others of the same content.
-    fn finish_unit(&mut self, target: &Target, made: &Made) -> Result<()> {
-        if target.left.fetch_sub(1, Ordering::AcqRel) > 1 {
-            self.shared.report();
-            return Ok(());
-        }
+    /// Verifies the file if this was its last unit, puts it in its place, and makes others of the same content.
+    fn end_unit(&mut self, turn: Turn, made: &Made) -> Result<()> {
         let shared = self.shared.clone();
+        let target = turn.target.clone();
+        // All units before the last one are written: they were hashed after that.
+        let Some(hash) = turn.end()? else {
+            shared.report();
+            return Ok(());
+        };
         let first = target.files.start;
+        let entry = shared.entry(first);
+        verify(entry.path, entry.hash, hash)?;
         for file in target.files.clone().skip(1) {
             shared.check()?;
             let copy = make(&shared, &mut self.staging, file)?;
             copy_content(made, &copy).map_err(|source| shared.failed_io("copy to", file, source))?;
+            shared.add_bytes(entry.original_size);
             settle(&shared, &mut self.dest, &copy, file, &shared.entry(file))?;
         }
-        settle(&shared, &mut self.dest, made, first, &shared.entry(first))?;
+        settle(&shared, &mut self.dest, made, first, &entry)?;
         target.open.lock().unwrap_or_else(PoisonError::into_inner).take();
         shared.report();
         Ok(())
@@ -157,51 +168,65 @@ fn open_target(shared: &Shared, staging: &mut Walker, target: &Target) -> Result
 
 /// Makes a file: in a directory that is still in staging under its own name, otherwise in staging itself.
 fn make(shared: &Shared, staging: &mut Walker, file: usize) -> Result<Made> {
-    let directory = shared.directory_of(file);
+    let (directory, name) = shared.place_of(Item::File(file as u32));
     let entry = shared.entry(file);
     // To be read as well, should other files have the same content.
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(entry.mode & 0o777);
+    let mode = Mode::from_raw_mode(if shared.options.modes { entry.mode & 0o777 } else { 0o666 });
     let (made, waits_as) = match &directory.staged {
-        Some(staged) => {
-            let name = shared.name_of(&entry);
-            (rustix::fs::openat(staging.enter(staged)?, name, flags, mode), None)
-        }
+        Some(staged) => (rustix::fs::openat(staging.enter(staged)?, name, flags, mode), None),
         None => {
             let name = shared.staging.fresh_name();
             (rustix::fs::openat(staging.root(), &name, flags, mode), Some(name))
         }
     };
-    Ok(Made { fd: Arc::new(made.map_err(|errno| shared.failed("make", file)(errno))?), waits_as })
+    let made = made.map_err(|errno| shared.not_made(errno, Item::File(file as u32)))?;
+    Ok(Made { fd: Arc::new(made), waits_as })
 }
 
 /// Gives a file its metadata, and its place if it waits for that.
 fn settle(shared: &Shared, dest: &mut Walker, made: &Made, file: usize, entry: &Entry<'_>) -> Result<()> {
     let metadata = Metadata::from(entry);
     // Making it gave it all permissions but those of the mask.
-    let is_given = metadata.mode & shared.staging.mask() == 0 && !shared.owners;
-    restore(made.fd.as_fd(), &metadata, !is_given, shared.owners)
+    let is_given = metadata.mode & shared.staging.mask() == 0 && !shared.options.owners;
+    restore(made.fd.as_fd(), &metadata, !is_given, &shared.options)
         .map_err(|errno| shared.failed("restore", file)(errno))?;
-    if let Some(waits_as) = &made.waits_as {
-        let directory = shared.directory_of(file);
-        let parent = dest.enter(&directory.path)?;
-        rustix::fs::renameat(shared.staging.root(), waits_as, parent, shared.name_of(entry))
-            .map_err(|errno| in_the_way(errno, &shared.dest, &shared.target_of(file)))?;
+    match &made.waits_as {
+        Some(waits_as) if !place(shared, waits_as, Item::File(file as u32), dest)? => {
+            shared.take_bytes(entry.original_size);
+        }
+        _ => shared.file_done(),
     }
-    shared.file_done(entry);
     Ok(())
 }
 
-/// Gives something that is open owner, permissions and time.
-pub(super) fn restore(fd: BorrowedFd<'_>, metadata: &Metadata, mode: bool, owners: bool) -> Result<(), Errno> {
-    if owners {
-        let (uid, gid) = (Uid::from_raw(metadata.uid), Gid::from_raw(metadata.gid));
-        rustix::fs::fchown(fd, Some(uid), Some(gid))?;
+/// Gives something that is open owner, permissions and time, as far as they are wanted.
+///
+/// `mode` is false when the permissions are right already.
+pub(super) fn restore(
+    fd: BorrowedFd<'_>,
+    metadata: &Metadata,
+    mode: bool,
+    options: &ExtractOptions,
+) -> Result<(), Errno> {
+    if options.owners {
+        let (uid, gid) = owner(metadata);
+        rustix::fs::fchown(fd, uid, gid)?;
     }
-    if mode {
+    if mode && options.modes {
         rustix::fs::fchmod(fd, Mode::from_raw_mode(metadata.mode))?;
     }
-    rustix::fs::futimens(fd, &times(metadata.mtime_ns))
+    if options.times {
+        rustix::fs::futimens(fd, &times(metadata.mtime_ns))?;
+    }
+    Ok(())
+}
+
+/// Who a file is to belong to; the largest numbers are nobody's, and change nothing.
+pub(super) fn owner(metadata: &Metadata) -> (Option<Uid>, Option<Gid>) {
+    let is_somebody = |id: &u32| *id != u32::MAX;
+    let (uid, gid) = (Some(metadata.uid).filter(is_somebody), Some(metadata.gid).filter(is_somebody));
+    (uid.map(Uid::from_raw), gid.map(Gid::from_raw))
 }
 
 /// A time of modification, and the time of access as it is.
@@ -212,17 +237,6 @@ pub(super) fn times(mtime_ns: i64) -> Timestamps {
             tv_sec: mtime_ns.div_euclid(1_000_000_000),
             tv_nsec: mtime_ns.rem_euclid(1_000_000_000),
         },
-    }
-}
-
-/// Finds words for something that could not be put in its place.
-pub(super) fn in_the_way(errno: Errno, dest: &Root, path: &str) -> Error {
-    match errno {
-        Errno::ISDIR | Errno::NOTEMPTY | Errno::EXIST => {
-            Error::Conflict { path: dest.path(path), why: "a directory is in the way" }
-        }
-        Errno::NOTDIR => Error::Conflict { path: dest.path(path), why: "a file or symbolic link is in the way" },
-        errno => Error::io("put in place", dest.path(path))(errno),
     }
 }
 
@@ -246,9 +260,4 @@ fn copy_content(from: &Made, to: &Made) -> std::io::Result<()> {
     let to = File::from(to.fd.try_clone()?);
     std::io::Seek::seek(&mut &from, std::io::SeekFrom::Start(0))?;
     std::io::copy(&mut &from, &mut &to).map(drop)
-}
-
-/// The name of a path.
-pub(super) fn name(path: &str) -> &str {
-    path::split(path).1
 }

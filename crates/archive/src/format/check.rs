@@ -101,10 +101,20 @@ fn check_entry(entry: &Entry<'_>, data_size: u64, limits: &Limits) -> Result<()>
     if entry.codec == Codec::None && entry.data_size != entry.original_size {
         return wrong(format!("{} bytes are stored as {} without compression", entry.original_size, entry.data_size));
     }
+    if entry.codec == Codec::Zstd && entry.original_size > most_in(entry.data_size) {
+        let (original, stored) = (entry.original_size, entry.data_size);
+        return wrong(format!("{original} bytes cannot be compressed into {stored}"));
+    }
     match &entry.chunks {
         Some(chunks) => check_chunks(entry, chunks),
         None => Ok(()),
     }
+}
+
+/// The most content that stored bytes can be; a bomb that claims more is not worth a request.
+fn most_in(stored: u64) -> u64 {
+    // RFC 8878, 3.1.1.2: a block has at most 128 KiB of content, and at least a header of 3 bytes and one more.
+    (stored / 4).saturating_mul(128 << 10)
 }
 
 fn check_chunks(entry: &Entry<'_>, chunks: &Chunks<'_>) -> Result<()> {

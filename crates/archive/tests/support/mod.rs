@@ -2,8 +2,11 @@
 #![allow(dead_code, reason = "each test file uses some of it")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub(crate) mod forged;
+
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -19,8 +22,11 @@ use rustix::fs::Timestamps;
 use skep_archive::Archive;
 use skep_archive::BuildOptions;
 use skep_archive::Built;
+use skep_archive::FileSource;
 use skep_archive::Limits;
+use skep_archive::Source;
 use skep_registry::Blob;
+use skep_registry::Body;
 use skep_registry::ByteRange;
 use skep_registry::Digest;
 use skep_registry::Memory;
@@ -153,6 +159,44 @@ pub(crate) fn open(built: &Built) -> Archive {
 
 pub(crate) async fn data(built: &Built) -> Bytes {
     built.data().bytes(1 << 30).await.unwrap()
+}
+
+/// A source that writes down what is read of it.
+#[derive(Debug)]
+pub(crate) struct Noted<S> {
+    pub(crate) inner: S,
+    pub(crate) reads: Mutex<Vec<Range<u64>>>,
+}
+
+impl<S: Source> Noted<S> {
+    pub(crate) fn new(inner: S) -> Arc<Self> {
+        Arc::new(Self { inner, reads: Mutex::default() })
+    }
+
+    /// What was read since the last call; a read of nothing is none.
+    pub(crate) fn take(&self) -> Vec<Range<u64>> {
+        std::mem::take(&mut self.reads.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl<S: Source> Source for Noted<S> {
+    fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    async fn read(&self, range: Range<u64>) -> skep_archive::Result<Body> {
+        if !range.is_empty() {
+            self.reads.lock().unwrap().push(range.clone());
+        }
+        self.inner.read(range).await
+    }
+}
+
+/// Opens what was built, and writes down what is read of its data.
+pub(crate) fn open_noted(built: &Built) -> (Archive, Arc<Noted<FileSource>>) {
+    let source = Noted::new(built.source());
+    (Archive::new(built.index().clone(), source.clone(), Limits::default()).unwrap(), source)
 }
 
 /// A registry that writes down what it is asked.
