@@ -2,6 +2,7 @@
 
 mod find;
 mod resolve;
+pub(crate) mod save;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -54,7 +55,14 @@ impl Archive {
     /// # Errors
     /// `InvalidIndex`, `Limit`, `TooManyFiles`.
     pub fn new(index: Bytes, source: Arc<dyn Source>, limits: Limits) -> Result<Self> {
-        let index = Index::parse(index, &limits)?;
+        Self::with_index(Index::parse(index, &limits)?, source, limits)
+    }
+
+    /// Opens an archive by its index and a source of its data. Nothing is read.
+    ///
+    /// # Errors
+    /// `InvalidIndex` when the source has another size than the index says.
+    pub fn with_index(index: Index, source: Arc<dyn Source>, limits: Limits) -> Result<Self> {
         if index.data_size() != source.size() {
             let (want, came) = (index.data_size(), source.size());
             return Err(Error::index(format!("it is of {want} bytes of data, there are {came}")));

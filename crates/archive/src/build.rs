@@ -6,10 +6,6 @@ mod walk;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::fs::Permissions;
-use std::io::BufWriter;
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,8 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use skep_registry::Body;
 use skep_registry::Descriptor;
-use tempfile::Builder;
 
+use crate::archive::save;
 use crate::beneath::Root;
 use crate::error::Error;
 use crate::error::Result;
@@ -289,24 +285,14 @@ impl Built {
         self.newest_ns
     }
 
-    /// Writes both blobs to files, each of which appears when it is whole. Blocks.
+    /// Writes both blobs to files, which appear when both are whole. Blocks.
     ///
     /// # Errors
     /// `Io`.
     pub fn save(&self, index_path: &Path, data_path: &Path) -> Result<()> {
-        save(data_path, &mut self.source().reader())?;
-        save(index_path, &mut &self.index[..])
+        let data = save::write(data_path, &mut self.source().reader())?;
+        let index = save::write(index_path, &mut &self.index[..])?;
+        save::appear(data, data_path)?;
+        save::appear(index, index_path)
     }
-}
-
-fn save(path: &Path, content: &mut impl Read) -> Result<()> {
-    let failed = |source| Error::Io { what: "write", path: path.to_owned(), source };
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // As others make files: the mask decides.
-    let file = Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(dir).map_err(failed)?;
-    let mut file = BufWriter::with_capacity(1 << 20, file);
-    std::io::copy(content, &mut file).map_err(failed)?;
-    let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
 }

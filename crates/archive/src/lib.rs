@@ -42,6 +42,8 @@ mod flat;
 mod format;
 mod limits;
 mod manifest;
+#[cfg(feature = "object-store")]
+mod object_store;
 mod path;
 mod pattern;
 mod progress;
@@ -77,6 +79,8 @@ pub use format::write_index;
 pub use limits::Limits;
 pub use manifest::ArchiveManifest;
 pub use manifest::CREATED;
+#[cfg(feature = "object-store")]
+pub use object_store::ArchiveStore;
 pub use path::normalize;
 pub use pattern::Patterns;
 pub use progress::Cancel;

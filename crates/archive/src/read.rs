@@ -3,11 +3,11 @@
 mod content;
 mod file;
 mod many;
+mod parts;
 
 use std::ops::Range;
 
 use bytes::Bytes;
-use bytes::BytesMut;
 use futures_util::stream;
 use skep_registry::Body;
 
@@ -88,22 +88,6 @@ impl Archive {
         let entry = self.entry(path)?;
         let at = self.index().position(entry.path).expect("the entry comes from this index");
         Ok((at, entry.original_size))
-    }
-
-    /// Reads a part of a file into memory.
-    async fn read_part(&self, at: usize, range: Range<u64>) -> Result<Bytes> {
-        let mut content = Content::begin(self, at, range.clone()).await?;
-        let Some(first) = content.next().await? else { return Ok(Bytes::new()) };
-        let mut joined = BytesMut::new();
-        while let Some(piece) = content.next().await? {
-            if joined.is_empty() {
-                // The size is only what the index says: let memory follow what comes.
-                joined.reserve((range.end - range.start).min(64 << 20) as usize);
-                joined.extend_from_slice(&first.cut(&range));
-            }
-            joined.extend_from_slice(&piece.cut(&range));
-        }
-        Ok(if joined.is_empty() { first.cut(&range) } else { joined.freeze() })
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod origin;
 mod outgoing;
 pub(crate) mod proxies;
 mod referrers;
+pub(crate) mod resource;
 mod resume;
 pub(crate) mod retry;
 mod schema1;

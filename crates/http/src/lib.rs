@@ -75,6 +75,8 @@ pub use client::ClientOptions;
 #[cfg(feature = "client")]
 pub use client::proxies::Proxies;
 #[cfg(feature = "client")]
+pub use client::resource::Resource;
+#[cfg(feature = "client")]
 pub use client::retry::RetryOptions;
 #[cfg(feature = "client")]
 pub use client::settings::Pem;

@@ -118,6 +118,11 @@ impl Client {
         Self { options: Arc::new(options), registries: Arc::default() }
     }
 
+    /// How it behaves.
+    pub fn options(&self) -> &ClientOptions {
+        &self.options
+    }
+
     /// The registry that an address is in, and the repository there.
     ///
     /// # Errors

@@ -20,7 +20,11 @@ mod address;
 mod client;
 mod progress;
 mod pulled;
+mod url;
 
+pub use crate::url::UrlOptions;
+pub use crate::url::UrlSource;
+pub use crate::url::open_url;
 pub use address::Address;
 pub use address::DEFAULT_TAG;
 pub use address::Scheme;

@@ -1,5 +1,9 @@
 //! Blobs from a registry: whole or in part, and what a registry may leave out.
 
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
 use http::Method;
 use http::header;
 use skep_registry::Blob;
@@ -16,8 +20,11 @@ use skep_registry::Result;
 use crate::auth::Scope;
 use crate::client::Client;
 use crate::client::answer::Answer;
+use crate::client::resume::Lasting;
 use crate::client::resume::resumed;
+use crate::client::resume::wrong_range;
 use crate::client::retry::Patience;
+use crate::client::retry::RetryOptions;
 use crate::client::send::Request;
 use crate::client::transport::Line;
 use crate::endpoint::Endpoint;
@@ -42,7 +49,8 @@ pub(super) async fn get(client: &Client, repo: &RepoName, digest: &Digest, range
             if asked.of(size)? != came || answer.length().is_some_and(|length| length != came.end - came.start) {
                 return Err(wrong_range(digest, asked, answer.text(&header::CONTENT_RANGE)));
             }
-            let body = resumed(client, repo, digest, came.clone(), answer).exactly(came.end - came.start);
+            let body =
+                resumed(RemoteBlob::new(client, repo, digest), came.clone(), answer).exactly(came.end - came.start);
             Ok(Blob { descriptor: describe(digest, size), range: came, body })
         }
         _ => {
@@ -53,7 +61,7 @@ pub(super) async fn get(client: &Client, repo: &RepoName, digest: &Digest, range
             if let Some(asked) = range {
                 asked.of(size)?;
             }
-            let body = resumed(client, repo, digest, 0..size, answer).verify(digest, Some(size));
+            let body = resumed(RemoteBlob::new(client, repo, digest), 0..size, answer).verify(digest, Some(size));
             Ok(Blob { descriptor: describe(digest, size), range: 0..size, body })
         }
     }
@@ -109,7 +117,7 @@ async fn request(client: &Client, repo: &RepoName, digest: &Digest, range: Optio
 }
 
 /// As [`request`], with what is left of the patience of the caller.
-pub(super) async fn request_within(
+async fn request_within(
     client: &Client,
     repo: &RepoName,
     digest: &Digest,
@@ -135,7 +143,34 @@ fn describe(digest: &Digest, size: u64) -> Descriptor {
     Descriptor::new(OCTET_STREAM, digest.clone(), size)
 }
 
-pub(super) fn wrong_range(digest: &Digest, asked: ByteRange, came: Option<&str>) -> Error {
-    let came = came.unwrap_or("no Content-Range");
-    Error::new(Code::RangeInvalid, format!("{digest}: asked for {asked}, got {came:?}"))
+/// A blob in a repository, for asking again.
+struct RemoteBlob {
+    client: Client,
+    repo: RepoName,
+    digest: Digest,
+}
+
+impl RemoteBlob {
+    fn new(client: &Client, repo: &RepoName, digest: &Digest) -> Self {
+        Self { client: client.clone(), repo: repo.clone(), digest: digest.clone() }
+    }
+}
+
+impl fmt::Display for RemoteBlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.digest.fmt(f)
+    }
+}
+
+#[async_trait]
+impl Lasting for RemoteBlob {
+    fn retry(&self) -> &RetryOptions {
+        &self.client.inner.retry
+    }
+
+    async fn ask(&self, range: &Range<u64>, patience: &mut Patience) -> Result<Answer> {
+        // Whoever asks for no range at the first byte gets all.
+        let range = (range.start > 0).then(|| range.clone().into());
+        request_within(&self.client, &self.repo, &self.digest, range, patience).await
+    }
 }
