@@ -121,7 +121,7 @@ pub struct Summary {
     /// Bytes of content of those.
     pub duplicate_size: u64,
     /// Files, links and directories that patterns and files of the name `.skepignore` left out. What lies in a
-    /// directory that was left out does not count: it was not looked at.
+    /// directory that was left out was not looked at and does not count, except in streams.
     pub excluded: u64,
     /// What is not in the archive because it cannot be.
     pub omitted: BTreeMap<Reason, Omitted>,

@@ -18,6 +18,7 @@
 
 mod address;
 mod client;
+mod pack;
 mod progress;
 mod pulled;
 
@@ -29,6 +30,8 @@ pub use client::Client;
 pub use client::ClientOptions;
 pub use client::PushOptions;
 pub use client::Pushed;
+pub use pack::Origin;
+pub use pack::pack;
 pub use progress::OnProgress;
 pub use progress::Phase;
 pub use progress::Step;
@@ -37,6 +40,8 @@ pub use pulled::Pulled;
 pub use skep_archive::Archive;
 pub use skep_archive::ArchiveManifest;
 pub use skep_archive::BuildOptions;
+pub use skep_archive::Built;
+pub use skep_archive::Changes;
 pub use skep_archive::Compression;
 pub use skep_archive::Error;
 pub use skep_archive::ExtractOptions;
@@ -44,5 +49,8 @@ pub use skep_archive::Extracted;
 pub use skep_archive::Index;
 pub use skep_archive::Limits;
 pub use skep_archive::Node;
+pub use skep_archive::Patterns;
 pub use skep_archive::Result;
+pub use skep_archive::Skip;
+pub use skep_archive::Summary;
 pub use skep_archive::normalize;

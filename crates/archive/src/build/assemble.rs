@@ -124,13 +124,13 @@ impl<'a> Assembler<'a> {
         read(self.ledger).stored.len() as u64
     }
 
-    /// What was put together; what is stored of each file is in the ledger.
     pub(super) fn finish(self) -> Packed {
+        let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
         Packed {
             spool: self.spool,
             size: self.size,
             hash: self.hasher.finalize().into(),
-            stored: Vec::new(),
+            stored: std::mem::take(&mut ledger.stored),
             duplicates: self.duplicates,
             duplicate_size: self.duplicate_size,
         }

@@ -162,8 +162,10 @@ impl<'o> Catalog<'o> {
             }
         };
         self.omit(Reason::HardLink, &path);
-        self.hard_links += 1;
-        self.hard_linked += place.size;
+        if let Kind::File(_) = place.kind {
+            self.hard_links += 1;
+            self.hard_linked += place.size;
+        }
         self.insert(path.into(), place)
     }
 

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Cursor;
 use std::io::Read;
 use std::io::Seek;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::BuildOptions;
@@ -42,7 +43,10 @@ impl Task<'_> {
     /// Bytes of content.
     pub(super) fn weight(&self) -> u64 {
         match self {
-            Self::Chunk { file, number, .. } => file.len(*number),
+            Self::Chunk { file, number, .. } => {
+                let range = file.range(*number);
+                range.end - range.start
+            }
             Self::Files { nodes, .. } => nodes.iter().map(|node| node.size).sum(),
         }
     }
@@ -109,6 +113,7 @@ pub(super) struct Streamed<'o, S> {
     pending: Option<(Node, Content)>,
     /// A large file, where its content is, and the chunk that comes next.
     large: Option<(Arc<Large>, Content, u64)>,
+    has_ended: bool,
 }
 
 /// Where the content of a file of a stream is.
@@ -123,7 +128,7 @@ enum Content {
 impl<'o, S: Stream> Streamed<'o, S> {
     pub(super) fn new(stream: S, options: &'o BuildOptions) -> Self {
         let catalog = Catalog::new(options, S::REPLACES);
-        Self { stream, options, catalog, pending: None, large: None }
+        Self { stream, options, catalog, pending: None, large: None, has_ended: false }
     }
 
     /// What came, without the contents.
@@ -136,9 +141,12 @@ impl<'o, S: Stream> Streamed<'o, S> {
         if let Some(pending) = self.pending.take() {
             return Ok(Some(pending));
         }
-        loop {
+        while !self.has_ended {
             self.options.cancel.check()?;
-            let Some(item) = self.stream.next()? else { return Ok(None) };
+            let Some(item) = self.stream.next()? else {
+                self.has_ended = true;
+                break;
+            };
             let has_size = !matches!(item.what, What::File(None));
             let Some(mut node) = self.catalog.add(item)? else { continue };
             let content = if has_size { Content::Streamed } else { self.measure(&mut node)? };
@@ -148,14 +156,14 @@ impl<'o, S: Stream> Streamed<'o, S> {
             }
             return Ok(Some((node, content)));
         }
+        Ok(None)
     }
 
     /// Reads a content of unknown size: into memory if it is small, else into a file.
     fn measure(&mut self, node: &mut Node) -> Result<Content> {
-        let failed = |source| Error::Io { what: "read", path: (&*node.path).into(), source };
         let mut start = Vec::new();
         let content = self.stream.content();
-        content.take(CHUNK + 1).read_to_end(&mut start).map_err(failed)?;
+        content.take(CHUNK + 1).read_to_end(&mut start).map_err(|source| failed(node, source))?;
         node.size = start.len() as u64;
         let measured = if node.size <= CHUNK {
             Content::Here(Cursor::new(start))
@@ -166,42 +174,34 @@ impl<'o, S: Stream> Streamed<'o, S> {
             node.size = 0;
             loop {
                 self.options.cancel.check()?;
-                let copied = std::io::copy(&mut (&mut content).take(CHUNK), &mut file).map_err(failed)?;
+                let copied =
+                    std::io::copy(&mut (&mut content).take(CHUNK), &mut file).map_err(|source| failed(node, source))?;
                 if copied == 0 {
                     break;
                 }
                 node.size += copied;
             }
-            file.rewind().map_err(failed)?;
+            file.rewind().map_err(|source| failed(node, source))?;
             Content::Spooled(file)
         };
         self.catalog.set_size(&node.path, node.size);
         Ok(measured)
     }
 
-    /// Adds the next bytes of a content to a buffer; the last ones must be the end of it.
-    fn read(
-        &mut self,
-        node: &Node,
-        content: &mut Content,
-        len: u64,
-        is_last: bool,
-        buffer: &mut Vec<u8>,
-    ) -> Result<()> {
-        let failed = |source| Error::Io { what: "read", path: (&*node.path).into(), source };
+    /// Adds bytes of a content, which come next, to a buffer; behind the last ones there must be no more.
+    fn read(&mut self, node: &Node, content: &mut Content, range: Range<u64>, buffer: &mut Vec<u8>) -> Result<()> {
         let reader: &mut dyn Read = match content {
             Content::Here(bytes) => bytes,
             Content::Spooled(file) => file,
             Content::Streamed => self.stream.content(),
         };
-        // One more than is wanted of the last: there must be none.
-        let wanted = len + u64::from(is_last);
-        let came = reader.take(wanted).read_to_end(buffer).map_err(failed)? as u64;
-        if came == len {
+        let wanted = range.end - range.start;
+        let beyond = u64::from(range.end == node.size);
+        let came = reader.take(wanted + beyond).read_to_end(buffer).map_err(|source| failed(node, source))? as u64;
+        if came == wanted {
             return Ok(());
         }
-        let came = if came > len { node.size + 1 } else { node.size - len + came };
-        Err(Error::SizeMismatch { path: node.path.to_string(), want: node.size, came })
+        Err(Error::SizeMismatch { path: node.path.to_string(), want: node.size, came: range.start + came })
     }
 
     fn next_chunk(&mut self, spare: Vec<u8>) -> Result<Task<'static>> {
@@ -209,7 +209,7 @@ impl<'o, S: Stream> Streamed<'o, S> {
         let mut chunk = spare;
         chunk.clear();
         let is_last = number + 1 == file.chunks();
-        self.read(&file.node, &mut content, file.len(number), is_last, &mut chunk)?;
+        self.read(&file.node, &mut content, file.range(number), &mut chunk)?;
         if number == 0 {
             file.sample(&chunk);
         }
@@ -246,9 +246,17 @@ impl<'a, S: Stream> Feed<'a> for Streamed<'_, S> {
                 self.large = Some((Arc::new(Large::given(node)?), content, 0));
                 return self.next_chunk(contents).map(Some);
             }
-            self.read(&node, &mut content, size, true, &mut contents)?;
+            self.read(&node, &mut content, 0..size, &mut contents)?;
             nodes.push(node);
         }
         Ok((!nodes.is_empty()).then(|| Task::Files { nodes: nodes.into(), content: Some(contents) }))
+    }
+}
+
+/// Finds words for a content that could not be read, unless whoever read it has found some.
+fn failed(node: &Node, source: std::io::Error) -> Error {
+    match source.downcast() {
+        Ok(error) => error,
+        Err(source) => Error::Io { what: "read", path: (&*node.path).into(), source },
     }
 }

@@ -1,6 +1,7 @@
 //! Packing one file or chunk: read it once, hash it, compress it or not.
 
 use std::io::Cursor;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -179,10 +180,10 @@ impl<'a> Packer<'a> {
         let content = match (given, fd) {
             (Some(content), _) => content,
             (None, Some(fd)) => {
-                let start = number * file.chunk_size;
+                let range = file.range(number);
                 let mut content = spare();
                 content.clear();
-                self.read(&fd, node, start, file.chunk_size.min(node.size - start), &mut content)?;
+                self.read(&fd, node, range.start, range.end - range.start, &mut content)?;
                 self.check(&fd, node)?;
                 content
             }
@@ -320,9 +321,10 @@ impl Large {
         self.node.size.div_ceil(self.chunk_size)
     }
 
-    /// Bytes of content of a chunk.
-    pub(super) fn len(&self, number: u64) -> u64 {
-        self.chunk_size.min(self.node.size - number * self.chunk_size)
+    /// The bytes of content of a chunk.
+    pub(super) fn range(&self, number: u64) -> Range<u64> {
+        let start = number * self.chunk_size;
+        start..self.node.size.min(start + self.chunk_size)
     }
 }
 

@@ -52,38 +52,33 @@ pub(super) fn pack<'a>(
     let ledger = RwLock::new(Ledger::default());
     let mut assembler = Assembler::new(&ledger, options, spool, spool_dir);
     let mut done = total;
-    std::thread::scope(|scope| {
+    std::thread::scope(|scope| -> Result<()> {
         for _ in 0..workers {
             scope.spawn(|| {
+                let stop = StopOnDrop(&queue);
                 let mut packer = Packer::new(root, options);
                 while let Some((number, task)) = queue.take() {
                     let done = options.cancel.check().and_then(|()| work(&mut packer, &queue, &ledger, options, task));
                     queue.put(number, done);
                 }
+                // Only a panic is to stop the others.
+                std::mem::forget(stop);
             });
         }
-        let assembled = loop {
-            match queue.next() {
-                Ok(None) => break Ok(()),
-                Ok(Some((finished, bytes))) => match add(&mut assembler, finished, &queue) {
-                    Ok(()) => done.bytes += bytes,
-                    Err(error) => break Err(error),
-                },
-                Err(error) => break Err(error),
-            }
+        // Threads that wait for their turn must not wait for ever.
+        let _stop = StopOnDrop(&queue);
+        loop {
+            let Some((finished, bytes)) = queue.next()? else { return Ok(()) };
+            add(&mut assembler, finished, &queue)?;
+            done.bytes += bytes;
             done.files = assembler.files_done();
             progress(done);
-        };
-        // Threads that wait for their turn must not wait for ever.
-        queue.stop();
-        assembled
+        }
     })?;
     if (done.files_total, done.bytes_total) != (done.files, done.bytes) {
         progress(Progress { files_total: done.files, bytes_total: done.bytes, ..done });
     }
-    let packed = assembler.finish();
-    let ledger = ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Packed { stored: ledger.stored, ..packed })
+    Ok(assembler.finish())
 }
 
 fn work<'a, F: Feed<'a>>(
@@ -235,8 +230,10 @@ impl<'f, 'a, F: Feed<'a>> Queue<'f, F> {
         let mut state = self.lock();
         loop {
             if let Some(error) = state.failed.take() {
-                state.stopped = true;
                 return Err(error);
+            }
+            if state.stopped {
+                return Ok(None);
             }
             let wanted = state.wanted;
             if let Some(finished) = state.done.remove(&wanted) {
@@ -254,11 +251,6 @@ impl<'f, 'a, F: Feed<'a>> Queue<'f, F> {
         }
     }
 
-    fn stop(&self) {
-        self.lock().stopped = true;
-        self.changed.notify_all();
-    }
-
     /// A buffer to use again.
     fn spare(&self) -> Vec<u8> {
         self.lock().spare.pop().unwrap_or_default()
@@ -269,5 +261,15 @@ impl<'f, 'a, F: Feed<'a>> Queue<'f, F> {
         if buffer.capacity() as u64 <= 3 * CHUNK {
             self.lock().spare.push(buffer);
         }
+    }
+}
+
+/// Ends the work when somebody goes, also by a panic: of a reader or a function of the caller, for instance.
+struct StopOnDrop<'q, 'f, F>(&'q Queue<'f, F>);
+
+impl<F> Drop for StopOnDrop<'_, '_, F> {
+    fn drop(&mut self) {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).stopped = true;
+        self.0.changed.notify_all();
     }
 }
