@@ -102,13 +102,7 @@ impl Archive {
     /// # Errors
     /// `InvalidIndex`, `Limit`, `TooManyFiles`, `Io`.
     pub fn open_files(index_path: &Path, data_path: &Path, limits: Limits) -> Result<Self> {
-        let failed = |source| Error::Io { what: "read", path: index_path.to_owned(), source };
-        let size = std::fs::metadata(index_path).map_err(failed)?.len();
-        if size > limits.index {
-            return Err(Error::limit("the index, in bytes,", limits.index, size));
-        }
-        let index = std::fs::read(index_path).map_err(failed)?;
-        Self::new(index.into(), Arc::new(FileSource::open(data_path)?), limits)
+        Self::new(read_index(index_path, &limits)?, Arc::new(FileSource::open(data_path)?), limits)
     }
 
     /// What the index says.
@@ -208,4 +202,14 @@ impl Archive {
         }
         stats
     }
+}
+
+/// Reads the index in a file, if it is not above the limit.
+pub(crate) fn read_index(path: &Path, limits: &Limits) -> Result<Bytes> {
+    let failed = |source| Error::Io { what: "read", path: path.to_owned(), source };
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > limits.index {
+        return Err(Error::limit("the index, in bytes,", limits.index, size));
+    }
+    Ok(std::fs::read(path).map_err(failed)?.into())
 }

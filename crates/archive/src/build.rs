@@ -1,87 +1,50 @@
-//! Building an archive from a directory.
+//! Building an archive: of a directory, of a tar archive, or of entries that the caller gives.
+//!
+//! A walk or a stream finds out what there is; one pipeline packs the contents.
 
+mod assemble;
+mod built;
+mod catalog;
+mod entries;
+mod feed;
+mod ignored;
+mod options;
 mod pack;
 mod pipeline;
+mod tar;
+mod tree;
 mod walk;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use skep_registry::Body;
-use skep_registry::Descriptor;
 
-use crate::archive::save;
 use crate::beneath::Root;
 use crate::error::Error;
 use crate::error::Result;
 use crate::format::Chunks;
-use crate::format::DATA_TYPE;
 use crate::format::Directory;
 use crate::format::Entry;
-use crate::format::INDEX_TYPE;
 use crate::format::Symlink;
 use crate::format::write_index;
-use crate::limits::Limits;
-use crate::progress::Cancel;
 use crate::progress::Progress;
-use crate::source::FileSource;
 
-/// How to build an archive.
-#[derive(Clone, Debug)]
-pub struct BuildOptions {
-    /// How contents are stored. zstd of level 3 by default.
-    pub compression: Compression,
-    /// Record what version 1 of the format in Go has no place for: symbolic links, directories, chunks.
-    ///
-    /// Readers of that version see the regular files either way. On by default.
-    pub extensions: bool,
-    /// Threads that read and compress; 0 is one for each processor. The archive does not depend on it.
-    ///
-    /// Each has at most 8 MiB of content in memory, or twice a chunk when that is more: chunks are 1 MiB
-    /// in files of up to 4 GiB, and 1/4096 of the file above.
-    pub workers: usize,
-    /// Where the data is kept until it is sent, in a file without a name. The system's place by default.
-    pub spool_dir: Option<PathBuf>,
-    /// What is refused because it could not be read back.
-    pub limits: Limits,
-    /// The word to stop.
-    pub cancel: Cancel,
-}
+use assemble::Packed;
+use feed::Listed;
+use feed::Stream;
+use feed::Streamed;
+use tree::Tree;
 
-impl Default for BuildOptions {
-    fn default() -> Self {
-        Self {
-            compression: Compression::default(),
-            extensions: true,
-            workers: 0,
-            spool_dir: None,
-            limits: Limits::default(),
-            cancel: Cancel::default(),
-        }
-    }
-}
-
-/// How contents are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// As they are.
-    None,
-    /// Compressed, unless that does not save at least 1/16.
-    Zstd {
-        /// From -7, fast, to 22, small; 3 is usual.
-        level: i32,
-    },
-}
-
-impl Default for Compression {
-    fn default() -> Self {
-        Self::Zstd { level: 3 }
-    }
-}
+pub use built::Built;
+pub use entries::BuildEntry;
+pub use entries::EntryKind;
+pub use options::BuildOptions;
+pub use options::Changes;
+pub use options::Compression;
+pub use options::Skip;
 
 /// Something that an archive does not carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,10 +94,10 @@ pub struct Omitted {
 }
 
 impl Omitted {
-    fn add(&mut self, path: String) {
+    fn add(&mut self, path: &str) {
         self.count += 1;
         if self.examples.len() < 5 {
-            self.examples.push(path);
+            self.examples.push(path.to_owned());
         }
     }
 }
@@ -157,7 +120,10 @@ pub struct Summary {
     pub duplicates: u64,
     /// Bytes of content of those.
     pub duplicate_size: u64,
-    /// What is not in the archive.
+    /// Files, links and directories that patterns and files of the name `.skepignore` left out. What lies in a
+    /// directory that was left out was not looked at and does not count, except in streams.
+    pub excluded: u64,
+    /// What is not in the archive because it cannot be.
     pub omitted: BTreeMap<Reason, Omitted>,
 }
 
@@ -169,45 +135,105 @@ pub struct Summary {
 /// `progress` is called from one thread, about once for each MiB.
 ///
 /// # Errors
-/// `Changed` for a file that changes its size meanwhile; `Io` for what cannot be read; `TooManyFiles`,
-/// `Limit`; `InvalidPath` for a path above the limits; `Cancelled`.
+/// `Changed` for a file that changes meanwhile, see [`Changes`]; `Io` for what cannot be read; `InvalidPattern`
+/// in a file of the name `.skepignore`; `TooManyFiles`, `Limit`; `InvalidPath` for a path above the limits; `Cancelled`.
 pub fn build(dir: &Path, options: &BuildOptions, progress: &(dyn Fn(Progress) + Sync)) -> Result<Built> {
     let root = Root::open(dir)?;
     let tree = walk::walk(&root, options)?;
-    let spool = match &options.spool_dir {
-        Some(dir) => tempfile::tempfile_in(dir),
-        None => tempfile::tempfile(),
-    };
-    let place = || options.spool_dir.clone().unwrap_or_else(std::env::temp_dir);
-    let spool = spool.map_err(|source| Error::Io { what: "make a temporary file in", path: place(), source })?;
-    let packed = pipeline::pack(&root, &tree, options, spool, &place(), progress)?;
+    let (files, bytes) = (tree.files.len() as u64, tree.size());
+    let total = Progress { files_total: files, bytes_total: bytes, ..Progress::default() };
+    let packed = pack(&mut Listed::new(&tree.files), Some(&root), options, total, progress)?;
+    finish(&tree, packed, options)
+}
+
+/// Builds an archive of what is in a tar archive, plain or compressed by gzip or zstd. Blocks.
+///
+/// It is read once, from the beginning to the end, in bounded memory. POSIX and GNU archives are read, with long
+/// names and extended headers. A hard link becomes a file, whose content is stored once; of several entries with
+/// one path the last counts. Devices, pipes and names that are not UTF-8 are counted as omitted, as those of a
+/// directory are. [`BuildOptions::ignore_files`] and [`BuildOptions::changes`] have no meaning here.
+///
+/// The index is sorted; contents stand in the order in which they came. So archives of the same files in another
+/// order have other digests.
+///
+/// `progress` is called as for [`build`]; totals are not known before the end.
+///
+/// # Errors
+/// `InvalidTar`, also when it is cut off; `InvalidEntry` for absolute paths, paths with `..`, a link to what did not
+/// come before, and what lies in something that is no directory; `Io` when it cannot be read or decompressed;
+/// otherwise as [`build`]. A read that blocks is waited for, also when the word to stop is given.
+pub fn build_tar(
+    input: impl Read + Send,
+    options: &BuildOptions,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Built> {
+    build_stream(tar::Tar::new(input, &options.limits)?, options, progress)
+}
+
+/// Builds an archive of entries that come in any order. Blocks.
+///
+/// Each is taken when the contents before it have been read; contents stand in the order in which they came. An
+/// error in place of an entry ends the work. [`BuildOptions::ignore_files`] and [`BuildOptions::changes`] have no
+/// meaning here.
+///
+/// `progress` is called as for [`build`]; totals are not known before the end.
+///
+/// # Errors
+/// `InvalidEntry` for a path that comes twice, and for what lies in something that is no directory; `SizeMismatch` for
+/// a content that has not the size that was stated; `Io` for one that cannot be read; otherwise as [`build`].
+pub fn build_entries<'a>(
+    entries: impl IntoIterator<Item = Result<BuildEntry<'a>>, IntoIter: Send>,
+    options: &BuildOptions,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Built> {
+    build_stream(entries::Entries::new(entries.into_iter()), options, progress)
+}
+
+fn build_stream(stream: impl Stream, options: &BuildOptions, progress: &(dyn Fn(Progress) + Sync)) -> Result<Built> {
+    let mut feed = Streamed::new(stream, options);
+    let packed = pack(&mut feed, None, options, Progress::default(), progress)?;
+    let (tree, packed) = feed.into_catalog().finish(packed);
+    finish(&tree, packed, options)
+}
+
+fn pack<'a>(
+    feed: &mut impl feed::Feed<'a>,
+    root: Option<&Root>,
+    options: &BuildOptions,
+    total: Progress,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Packed> {
+    let spool = temporary(options)?;
+    pipeline::pack(feed, root, options, (spool, &options.temporary_place()), total, progress)
+}
+
+/// A file without a name.
+fn temporary(options: &BuildOptions) -> Result<File> {
+    let place = options.temporary_place();
+    tempfile::tempfile_in(&place).map_err(|source| Error::Io { what: "make a temporary file in", path: place, source })
+}
+
+fn finish(tree: &Tree, packed: Packed, options: &BuildOptions) -> Result<Built> {
     let summary = Summary {
         files: tree.files.len() as u64,
         directories: tree.directories.len() as u64,
         symlinks: tree.symlinks.len() as u64,
-        original_size: tree.size,
+        original_size: tree.size(),
         stored_size: packed.size,
         duplicates: packed.duplicates,
         duplicate_size: packed.duplicate_size,
+        excluded: tree.excluded,
         omitted: tree.omitted.clone(),
     };
-    let index = index_of(&tree, &packed)?;
+    let index = index_of(tree, &packed)?;
     let limit = options.limits.index;
     if index.len() as u64 > limit {
         return Err(Error::limit("the index, in bytes,", limit, index.len() as u64));
     }
-    let data_digest = skep_registry::Digest::from_hash(skep_registry::Algorithm::Sha256, &packed.hash)?;
-    Ok(Built {
-        index_descriptor: Descriptor::of(INDEX_TYPE, &index),
-        data_descriptor: Descriptor::new(DATA_TYPE, data_digest, packed.size),
-        index,
-        spool: Arc::new(packed.spool),
-        summary,
-        newest_ns: tree.newest_ns,
-    })
+    Built::new(index, packed, summary, tree.newest_ns())
 }
 
-fn index_of(tree: &walk::Tree, packed: &pipeline::Packed) -> Result<Bytes> {
+fn index_of(tree: &Tree, packed: &Packed) -> Result<Bytes> {
     let entries = tree.files.iter().zip(&packed.stored).map(|(node, stored)| Entry {
         path: &node.path,
         data_offset: stored.offset,
@@ -236,63 +262,4 @@ fn index_of(tree: &walk::Tree, packed: &pipeline::Packed) -> Result<Bytes> {
         mtime_ns: node.mtime_ns,
     });
     write_index(entries, symlinks, directories, packed.size, &packed.hash)
-}
-
-/// An archive that was built: the index in memory, the data in a file without a name.
-#[derive(Debug)]
-pub struct Built {
-    index: Bytes,
-    index_descriptor: Descriptor,
-    data_descriptor: Descriptor,
-    spool: Arc<File>,
-    summary: Summary,
-    newest_ns: Option<i64>,
-}
-
-impl Built {
-    /// The index blob.
-    pub fn index(&self) -> &Bytes {
-        &self.index
-    }
-
-    /// Type, digest and size of the index blob.
-    pub fn index_descriptor(&self) -> &Descriptor {
-        &self.index_descriptor
-    }
-
-    /// Type, digest and size of the data blob.
-    pub fn data_descriptor(&self) -> &Descriptor {
-        &self.data_descriptor
-    }
-
-    /// The data blob, from its start; may be called again.
-    pub fn data(&self) -> Body {
-        self.source().body(0..self.data_descriptor.size)
-    }
-
-    /// The data blob as a source, to read the archive without sending it anywhere.
-    pub fn source(&self) -> FileSource {
-        FileSource::new(self.spool.clone(), self.data_descriptor.size, "the data that was built".into())
-    }
-
-    /// What went into the archive, and what did not.
-    pub fn summary(&self) -> &Summary {
-        &self.summary
-    }
-
-    /// The newest time of modification in the tree, in nanoseconds since the epoch; none of an empty tree.
-    pub fn newest_ns(&self) -> Option<i64> {
-        self.newest_ns
-    }
-
-    /// Writes both blobs to files, which appear when both are whole. Blocks.
-    ///
-    /// # Errors
-    /// `Io`.
-    pub fn save(&self, index_path: &Path, data_path: &Path) -> Result<()> {
-        let data = save::write(data_path, &mut self.source().reader())?;
-        let index = save::write(index_path, &mut &self.index[..])?;
-        save::appear(data, data_path)?;
-        save::appear(index, index_path)
-    }
 }

@@ -60,6 +60,14 @@ pub enum Error {
         /// Hexadecimal.
         came: String,
     },
+    /// Something to build an archive of has no place in it.
+    #[error("{path}: {why}")]
+    InvalidEntry {
+        /// Its path.
+        path: String,
+        /// What is wrong with it, and with which other path if there is one.
+        why: String,
+    },
     /// The index is malformed or contradicts itself.
     #[error("invalid index: {why}")]
     InvalidIndex {
@@ -110,6 +118,14 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// What was to be read as a tar archive is none, or is cut off.
+    #[error("invalid tar archive at byte {at}: {why}")]
+    InvalidTar {
+        /// Bytes before what is wrong, uncompressed.
+        at: u64,
+        /// What is wrong.
+        why: String,
+    },
     /// A file was asked for and the path is a directory.
     #[error("{path}: is a directory")]
     IsDirectory {
@@ -149,12 +165,12 @@ pub enum Error {
     /// The registry failed, or a body that came from it.
     #[error(transparent)]
     Registry(#[from] skep_registry::Error),
-    /// Stored bytes hold more or less than the index states.
+    /// Content has more or fewer bytes than were stated, by an index or by whoever gives it to be packed.
     #[error("{path}: expected {want} bytes, got {came}{}", if came > want { " or more" } else { "" })]
     SizeMismatch {
         /// The file.
         path: String,
-        /// Bytes that the index states.
+        /// Bytes that were stated.
         want: u64,
         /// Bytes that came.
         came: u64,

@@ -1,6 +1,6 @@
 //! Directories as two blobs, read back one file at a time: an index, and data by range.
 //!
-//! [`build`] makes an archive of a directory, [`push`] sends what a registry lacks of it. [`Archive`] opens one
+//! [`build`] makes an archive of a directory, [`build_tar`] and [`build_entries`] of other things; [`push`] sends what a registry lacks of it. [`Archive`] opens one
 //! with a single request, looks up and lists by path, and reads a file, a part of it, or many with one request
 //! each. Content is verified by the index, the index by the manifest. [`Archive::extract`] brings a tree back
 //! as it was, and writes nowhere but below the directory it is given.
@@ -53,13 +53,19 @@ mod source;
 
 pub use archive::Archive;
 pub use archive::Stats;
+pub use build::BuildEntry;
 pub use build::BuildOptions;
 pub use build::Built;
+pub use build::Changes;
 pub use build::Compression;
+pub use build::EntryKind;
 pub use build::Omitted;
 pub use build::Reason;
+pub use build::Skip;
 pub use build::Summary;
 pub use build::build;
+pub use build::build_entries;
+pub use build::build_tar;
 pub use error::Error;
 pub use error::Result;
 pub use extract::ExtractOptions;

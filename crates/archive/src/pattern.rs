@@ -81,6 +81,39 @@ impl PartialEq for Patterns {
 
 impl Eq for Patterns {}
 
+/// What a file in a directory says is ignored below it.
+#[derive(Debug)]
+pub(crate) struct IgnoreFile(Gitignore);
+
+impl IgnoreFile {
+    /// Takes the lines of a file; errors name it.
+    pub(crate) fn parse(text: &str, path: &Path) -> Result<Self> {
+        let mut builder = GitignoreBuilder::new("");
+        // Some editors put a mark at the beginning; git does not mind it either.
+        for line in text.trim_start_matches('\u{feff}').lines() {
+            let failed = |error: ignore::Error| Error::InvalidPattern {
+                pattern: line.to_owned(),
+                why: format!("{error}, in {}", path.display()),
+            };
+            builder.add_line(None, line).map_err(failed)?;
+        }
+        let failed = |error: ignore::Error| Error::InvalidPattern {
+            pattern: path.display().to_string(),
+            why: error.to_string(),
+        };
+        Ok(Self(builder.build().map_err(failed)?))
+    }
+
+    /// Tells whether a path, relative to the directory, is ignored; nothing if no line is about it.
+    pub(crate) fn says(&self, path: &str, is_dir: bool) -> Option<bool> {
+        match self.0.matched(Path::new(path), is_dir) {
+            Match::None => None,
+            Match::Ignore(_) => Some(true),
+            Match::Whitelist(_) => Some(false),
+        }
+    }
+}
+
 fn compile(patterns: &[String]) -> Result<Option<Gitignore>> {
     if patterns.is_empty() {
         return Ok(None);

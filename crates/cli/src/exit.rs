@@ -184,7 +184,7 @@ impl From<Error> for Failure {
             Error::NotFound { .. } => Exit::NotFound,
             Error::Decompression { .. } | Error::HashMismatch { .. } | Error::SizeMismatch { .. } => Exit::Integrity,
             Error::InvalidIndex { .. } | Error::InvalidManifest { .. } => Exit::Integrity,
-            Error::MissingData | Error::MissingIndex => Exit::Integrity,
+            Error::InvalidTar { .. } | Error::MissingData | Error::MissingIndex => Exit::Integrity,
             Error::Changed { .. } | Error::Conflict { .. } => Exit::Conflict,
             Error::Io { .. } => Exit::Disk,
             Error::Cancelled => Exit::Interrupted,

@@ -13,7 +13,6 @@ use skep_archive::Archive;
 use skep_archive::ArchiveManifest;
 use skep_archive::BuildOptions;
 use skep_archive::Built;
-use skep_archive::Cancel;
 use skep_archive::Limits;
 use skep_archive::Result;
 use skep_archive::Summary;
@@ -37,6 +36,9 @@ use skep_registry::transfer::UploadSettings;
 use crate::address::Address;
 use crate::address::Scheme;
 use crate::address::Store;
+use crate::pack::Origin;
+use crate::pack::pack;
+use crate::pack::source_date_epoch;
 use crate::progress::OnProgress;
 use crate::progress::Phase;
 use crate::progress::Step;
@@ -95,6 +97,28 @@ pub struct PushOptions {
     pub annotations: Annotations,
     /// Refuse to move tags that point to another manifest.
     pub if_absent: bool,
+}
+
+impl PushOptions {
+    /// The manifest that a push would store for an archive that was built. Nobody is asked.
+    ///
+    /// # Errors
+    /// `InvalidManifest` when `SOURCE_DATE_EPOCH` is no time of the calendar.
+    pub fn manifest_of(&self, built: &Built, to: &Address) -> Result<Manifest> {
+        skep_archive::manifest_of(built, &self.clone().of_archive(to))
+    }
+
+    fn of_archive(self, to: &Address) -> skep_archive::PushOptions {
+        let mut tags = vec![to.tag_or_latest()];
+        tags.extend(self.tags);
+        skep_archive::PushOptions {
+            tags,
+            annotations: self.annotations,
+            if_absent: self.if_absent,
+            epoch: source_date_epoch(),
+            upload: UploadSettings::default(),
+        }
+    }
 }
 
 /// What came of a push.
@@ -178,11 +202,27 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future stops the work. No tag has moved then; blobs that arrived stay.
     pub async fn push(&self, dir: &Path, to: &Address, options: PushOptions, progress: OnProgress) -> Result<Pushed> {
+        // A registry that cannot be is found out before all the work.
+        self.registry(&to.store)?;
+        let built = pack(Origin::Directory(dir.to_owned()), options.build.clone(), progress.clone()).await?;
+        self.push_built(&built, to, options, progress).await
+    }
+
+    /// Stores an archive that was built, as [`push`](Self::push) does; of the options, `build` does not count.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    ///
+    /// # Cancel safety
+    /// As [`push`](Self::push).
+    pub async fn push_built(
+        &self,
+        built: &Built,
+        to: &Address,
+        options: PushOptions,
+        progress: OnProgress,
+    ) -> Result<Pushed> {
         let (registry, repo) = self.registry(&to.store)?;
-        let PushOptions { build, tags, annotations, if_absent } = options;
-        let built = pack(dir, build, progress.clone()).await?;
-        let mut all = vec![to.tag_or_latest()];
-        all.extend(tags);
         let total = built.data_descriptor().size + built.index_descriptor().size;
         let done = AtomicU64::new(0);
         let sent = move |bytes: u64| {
@@ -194,14 +234,9 @@ impl Client {
             Store::Layout(_) => u64::MAX,
             Store::Repository { .. } => UploadSettings::default().single,
         };
-        let options = skep_archive::PushOptions {
-            tags: all,
-            annotations,
-            if_absent,
-            epoch: source_date_epoch(),
-            upload: UploadSettings { single, sent: Some(Arc::new(sent)), ..Default::default() },
-        };
-        let pushed = skep_archive::push(&Place::new(registry, repo), &built, &options).await?;
+        let mut options = options.of_archive(to);
+        options.upload = UploadSettings { single, sent: Some(Arc::new(sent)), ..Default::default() };
+        let pushed = skep_archive::push(&Place::new(registry, repo), built, &options).await?;
         Ok(Pushed {
             manifest: pushed.manifest.descriptor().clone(),
             summary: built.summary().clone(),
@@ -268,27 +303,4 @@ impl fmt::Debug for Client {
 /// Reads the manifest that an address names; errors name it as its user wrote it.
 async fn get_manifest(registry: &dyn Registry, repo: &RepoName, from: &Address) -> Result<Manifest> {
     Ok(registry.get_manifest(repo, &from.manifest()).await.map_err(|error| error.context(from))?)
-}
-
-/// Builds on a thread for blocking work; that stops when nobody waits any more.
-async fn pack(dir: &Path, build: BuildOptions, progress: OnProgress) -> Result<Built> {
-    struct CancelOnDrop(Cancel);
-    impl Drop for CancelOnDrop {
-        fn drop(&mut self) {
-            self.0.cancel();
-        }
-    }
-    let _guard = CancelOnDrop(build.cancel.clone());
-    let dir = dir.to_owned();
-    let built = tokio::task::spawn_blocking(move || {
-        skep_archive::build(&dir, &build, &|at| {
-            progress(Step { phase: Phase::Pack, done: at.bytes, total: at.bytes_total });
-        })
-    });
-    built.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-}
-
-/// The time that reproducible builds ask for, in seconds since the epoch.
-fn source_date_epoch() -> Option<i64> {
-    std::env::var("SOURCE_DATE_EPOCH").ok()?.parse().ok()
 }

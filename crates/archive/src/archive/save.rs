@@ -22,10 +22,10 @@ use crate::error::Error;
 use crate::error::Result;
 
 /// The name of the index in a directory of its own, as meigma/blob has it.
-const INDEX_NAME: &str = "index.blob";
+pub(crate) const INDEX_NAME: &str = "index.blob";
 
 /// The name of the data.
-const DATA_NAME: &str = "data.blob";
+pub(crate) const DATA_NAME: &str = "data.blob";
 
 /// Parts of the data that wait to be written.
 const PARTS: usize = 4;

@@ -1,8 +1,10 @@
 //! Packing one file or chunk: read it once, hash it, compress it or not.
 
 use std::io::Cursor;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -18,8 +20,10 @@ use zstd::zstd_safe::CParameter;
 use zstd::zstd_safe::compress_bound;
 use zstd::zstd_safe::get_error_name;
 
+use super::BuildOptions;
 use super::Compression;
-use super::walk::Node;
+use super::tree::Node;
+use super::tree::Version;
 use crate::beneath::Root;
 use crate::beneath::Walker;
 use crate::error::Error;
@@ -34,11 +38,16 @@ pub(super) const CHUNK: u64 = 1 << 20;
 /// No file has more chunks.
 const MAX_CHUNKS: u64 = 4096;
 
-/// Files below this many bytes are not compressed: a frame takes 13 bytes at least, and time.
-const TINY: u64 = 512;
+/// Bytes of a large file that are compressed to see whether it is worth it, at each of a few places.
+const SAMPLE: u64 = 64 << 10;
 
-/// What probing a large file reads, at each of a few places.
-const PROBE: u64 = 64 << 10;
+/// How many places.
+const SAMPLES: u64 = 4;
+
+/// Where a sample of content of a size begins.
+fn sample_at(part: u64, size: u64) -> u64 {
+    (size - SAMPLE - 1) / SAMPLES * part
+}
 
 /// Bytes of content in each chunk of a file.
 pub(super) fn chunk_size(size: u64) -> u64 {
@@ -50,15 +59,18 @@ pub(super) fn chunk_size(size: u64) -> u64 {
 }
 
 /// One thread's tools, used for one file after the other.
-pub(super) struct Packer {
-    walker: Walker,
+pub(super) struct Packer<'a> {
+    options: &'a BuildOptions,
+    /// For files on the disk.
+    walker: Option<Walker>,
     context: Option<CCtx<'static>>,
     content: Vec<u8>,
 }
 
-impl Packer {
-    pub(super) fn new(root: &Root, compression: Compression) -> Self {
-        let context = match compression {
+impl<'a> Packer<'a> {
+    /// Makes the tools for files below a directory, or for contents that are given.
+    pub(super) fn new(root: Option<&Root>, options: &'a BuildOptions) -> Self {
+        let context = match options.compression {
             Compression::None => None,
             Compression::Zstd { level } => {
                 let mut context = CCtx::create();
@@ -68,14 +80,20 @@ impl Packer {
                 Some(context)
             }
         };
-        Self { walker: Walker::new(root.clone()), context, content: Vec::new() }
+        Self { options, walker: root.map(|root| Walker::new(root.clone())), context, content: Vec::new() }
+    }
+
+    /// The path of a file, for words.
+    fn place(&self, node: &Node) -> PathBuf {
+        self.walker.as_ref().map_or_else(|| PathBuf::from(&*node.path), |walker| walker.root().path(&node.path))
     }
 
     /// Opens a file that was seen on the walk.
     fn open(&mut self, node: &Node) -> Result<OwnedFd> {
         let (dir, name) = path::split(&node.path);
-        let on_disk = self.walker.root().path(&node.path);
-        let parent = self.walker.enter(dir)?;
+        let on_disk = self.place(node);
+        let walker = self.walker.as_mut().expect("a file whose content is not given is on the disk");
+        let parent = walker.enter(dir)?;
         // Should it be a pipe by now, opening must not wait for a writer.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(Error::io("open", &on_disk))?;
@@ -93,7 +111,14 @@ impl Packer {
         Ok(fd)
     }
 
-    /// Reads, hashes and stores a small file; its stored bytes are added to `stored`.
+    /// Checks that a file is still what was seen on the walk, if it has to be.
+    fn check(&self, fd: impl AsFd, node: &Node) -> Result<()> {
+        let Some(version) = &node.version else { return Ok(()) };
+        let stat = rustix::fs::fstat(fd).map_err(Error::io("examine", self.place(node)))?;
+        version.compare(&Version::of(&stat)).map_err(|why| Error::Changed { path: self.place(node), why })
+    }
+
+    /// Hashes and stores a small file that is on the disk; its stored bytes are added to `stored`.
     ///
     /// `known` tells whether content of a hash is stored already; then nothing is added.
     pub(super) fn pack_file(
@@ -106,56 +131,98 @@ impl Packer {
         let mut content = std::mem::take(&mut self.content);
         content.clear();
         let done = self.read(&fd, node, 0, node.size, &mut content);
-        let done = done.and_then(|()| {
-            let hash: [u8; HASH] = Sha256::digest(&content).into();
-            if content.is_empty() {
-                // It has no bytes to decompress and keeps the codec that was chosen.
-                let codec = if self.context.is_some() { Codec::Zstd } else { Codec::None };
-                return Ok(PackedFile { hash, codec, size: 0, known: false });
-            }
-            if known(&hash) {
-                return Ok(PackedFile { hash, codec: Codec::None, size: 0, known: true });
-            }
-            let before = stored.len();
-            let codec = if is_worthwhile(&node.path, node.size) && self.compress(node, &content, stored, before)? {
-                Codec::Zstd
-            } else {
-                stored.truncate(before);
-                stored.extend_from_slice(&content);
-                Codec::None
-            };
-            Ok(PackedFile { hash, codec, size: stored.len() - before, known: false })
-        });
+        let done = done.and_then(|()| self.check(&fd, node));
+        let done = done.and_then(|()| self.pack_content(node, &content, stored, known));
         self.content = content;
         done
     }
 
-    /// Reads, hashes and stores one chunk of a large file.
-    pub(super) fn pack_chunk(&mut self, file: &Large, node: &Node, number: u64, spare: [Vec<u8>; 2]) -> Result<Chunk> {
-        let mut opened = file.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if opened.is_none() {
-            let fd = self.open(node)?;
-            let codec = self.probe(&fd, node)?;
-            *opened = Some((fd.into(), codec));
+    /// Does the same for a content that is given.
+    pub(super) fn pack_content(
+        &mut self,
+        node: &Node,
+        content: &[u8],
+        stored: &mut Vec<u8>,
+        known: impl Fn(&[u8; HASH]) -> bool,
+    ) -> Result<PackedFile> {
+        let hash: [u8; HASH] = Sha256::digest(content).into();
+        let packed = |codec, size, known| PackedFile { hash, codec, original: node.size, size, known };
+        if content.is_empty() {
+            // It has no bytes to decompress and keeps the codec that was chosen.
+            let codec = if self.context.is_some() { Codec::Zstd } else { Codec::None };
+            return Ok(packed(codec, 0, false));
         }
-        let (fd, codec) = opened.clone().expect("it was opened above");
-        drop(opened);
-        let start = number * file.chunk_size;
-        let len = file.chunk_size.min(node.size - start);
-        let [mut content, mut stored] = spare;
-        content.clear();
+        if known(&hash) {
+            return Ok(packed(Codec::None, 0, true));
+        }
+        let before = stored.len();
+        let is_tried = !self.options.skip.applies(&node.path, node.size);
+        let codec = if is_tried && self.compress(node, content, stored, before)? {
+            Codec::Zstd
+        } else {
+            stored.truncate(before);
+            stored.extend_from_slice(content);
+            Codec::None
+        };
+        Ok(packed(codec, stored.len() - before, false))
+    }
+
+    /// Hashes and stores one chunk of a large file, which is read unless it is given.
+    pub(super) fn pack_chunk(
+        &mut self,
+        file: &Large,
+        number: u64,
+        given: Option<Vec<u8>>,
+        spare: impl Fn() -> Vec<u8>,
+    ) -> Result<Chunk> {
+        let node = &file.node;
+        let (fd, codec) = self.start(file)?;
+        let content = match (given, fd) {
+            (Some(content), _) => content,
+            (None, Some(fd)) => {
+                let range = file.range(number);
+                let mut content = spare();
+                content.clear();
+                self.read(&fd, node, range.start, range.end - range.start, &mut content)?;
+                self.check(&fd, node)?;
+                content
+            }
+            (None, None) => unreachable!("a file whose content is not given was opened"),
+        };
+        let mut stored = spare();
         stored.clear();
-        self.read(&fd, node, start, len, &mut content)?;
         let hash = Sha256::digest(&content).into();
         if codec == Codec::Zstd {
             self.compress(node, &content, &mut stored, 0)?;
         }
-        Ok(Chunk { content, stored, hash, codec })
+        Ok(Chunk { content, stored, hash, codec, chunk_size: file.chunk_size, is_last: number + 1 == file.chunks() })
+    }
+
+    /// Opens a large file if it is on the disk and decides how it is stored, for the first chunk that is taken.
+    fn start(&mut self, file: &Large) -> Result<(Option<Arc<OwnedFd>>, Codec)> {
+        let mut state = file.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (fd, codec) = match &*state {
+            Begin::Begun(fd, codec) => return Ok((fd.clone(), *codec)),
+            Begin::Given(sample) => (None, self.probe(&file.node, sample)?),
+            Begin::OnDisk => {
+                let fd = self.open(&file.node)?;
+                let mut sample = Vec::new();
+                for part in 0..SAMPLES {
+                    let mut content = Vec::new();
+                    self.read(&fd, &file.node, sample_at(part, file.node.size), SAMPLE, &mut content)?;
+                    sample.extend_from_slice(&content);
+                }
+                let codec = self.probe(&file.node, &sample)?;
+                (Some(Arc::new(fd)), codec)
+            }
+        };
+        *state = Begin::Begun(fd.clone(), codec);
+        Ok((fd, codec))
     }
 
     /// Reads bytes of a file, and one more if they should be its last.
     fn read(&self, fd: impl AsFd, node: &Node, start: u64, len: u64, content: &mut Vec<u8>) -> Result<()> {
-        let on_disk = || self.walker.root().path(&node.path);
+        let on_disk = || self.place(node);
         let is_last = start + len == node.size;
         content.reserve(len as usize + usize::from(is_last));
         while (content.len() as u64) < len {
@@ -185,24 +252,18 @@ impl Packer {
         let size = context.compress2(&mut cursor, content);
         let size = size.map_err(|code| Error::Io {
             what: "compress",
-            path: self.walker.root().path(&node.path),
+            path: self.place(node),
             source: std::io::Error::other(get_error_name(code)),
         })?;
         Ok(size + content.len() / 16 < content.len())
     }
 
     /// Decides how a large file is stored, by what compressing a little of it at a few places gives.
-    fn probe(&mut self, fd: impl AsFd, node: &Node) -> Result<Codec> {
-        if self.context.is_none() || !is_worthwhile(&node.path, node.size) {
+    fn probe(&mut self, node: &Node, sample: &[u8]) -> Result<Codec> {
+        if self.options.skip.applies(&node.path, node.size) {
             return Ok(Codec::None);
         }
-        let (mut content, mut stored) = (Vec::new(), Vec::new());
-        for part in 0..4 {
-            let mut sample = Vec::new();
-            self.read(&fd, node, (node.size - PROBE - 1) / 4 * part, PROBE, &mut sample)?;
-            content.extend_from_slice(&sample[..PROBE as usize]);
-        }
-        Ok(if self.compress(node, &content, &mut stored, 0)? { Codec::Zstd } else { Codec::None })
+        Ok(if self.compress(node, sample, &mut Vec::new(), 0)? { Codec::Zstd } else { Codec::None })
     }
 }
 
@@ -210,6 +271,8 @@ impl Packer {
 pub(super) struct PackedFile {
     pub(super) hash: [u8; HASH],
     pub(super) codec: Codec,
+    /// Bytes of content.
+    pub(super) original: u64,
     /// Stored bytes.
     pub(super) size: usize,
     /// The content is stored already, with an earlier file.
@@ -218,17 +281,50 @@ pub(super) struct PackedFile {
 
 /// A large file, of which several threads pack chunks.
 pub(super) struct Large {
+    pub(super) node: Node,
     pub(super) chunk_size: u64,
-    opened: Mutex<Option<(Arc<OwnedFd>, Codec)>>,
+    state: Mutex<Begin>,
+}
+
+/// How far the beginning of a large file is.
+enum Begin {
+    Begun(Option<Arc<OwnedFd>>, Codec),
+    /// Its content is given; this is a little of it.
+    Given(Vec<u8>),
+    OnDisk,
 }
 
 impl Large {
-    pub(super) fn new(node: &Node) -> Self {
-        Self { chunk_size: chunk_size(node.size), opened: Mutex::new(None) }
+    /// Takes a file on the disk.
+    pub(super) fn on_disk(node: &Node) -> Self {
+        Self { node: node.clone(), chunk_size: chunk_size(node.size), state: Mutex::new(Begin::OnDisk) }
     }
 
-    pub(super) fn chunks(&self, node: &Node) -> u64 {
-        node.size.div_ceil(self.chunk_size)
+    /// Takes a file whose content is given, chunk by chunk.
+    pub(super) fn given(node: Node) -> Result<Self> {
+        let chunk_size = chunk_size(node.size);
+        if chunk_size > u64::from(u32::MAX) {
+            let limit = u64::from(u32::MAX) * MAX_CHUNKS;
+            return Err(Error::limit(format!("{}, in bytes,", node.path), limit, node.size));
+        }
+        Ok(Self { node, chunk_size, state: Mutex::new(Begin::Given(Vec::new())) })
+    }
+
+    /// Takes a little of the first chunk of a file whose content is given, to decide by it.
+    pub(super) fn sample(&self, first: &[u8]) {
+        let sample =
+            (0..SAMPLES).flat_map(|part| &first[sample_at(part, first.len() as u64) as usize..][..SAMPLE as usize]);
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Begin::Given(sample.copied().collect());
+    }
+
+    pub(super) fn chunks(&self) -> u64 {
+        self.node.size.div_ceil(self.chunk_size)
+    }
+
+    /// The bytes of content of a chunk.
+    pub(super) fn range(&self, number: u64) -> Range<u64> {
+        let start = number * self.chunk_size;
+        start..self.node.size.min(start + self.chunk_size)
     }
 }
 
@@ -239,22 +335,10 @@ pub(super) struct Chunk {
     pub(super) stored: Vec<u8>,
     pub(super) hash: [u8; HASH],
     pub(super) codec: Codec,
+    /// Bytes of content in each chunk of the file but the last.
+    pub(super) chunk_size: u64,
+    pub(super) is_last: bool,
 }
-
-/// Tells whether compressing a file is worth trying, by its name and size.
-fn is_worthwhile(path: &str, size: u64) -> bool {
-    let (_, name) = path::split(path);
-    let Some((_, extension)) = name.rsplit_once('.') else { return size >= TINY };
-    size >= TINY && !COMPRESSED.iter().any(|compressed| compressed.eq_ignore_ascii_case(extension))
-}
-
-/// Extensions of files that are compressed already.
-const COMPRESSED: &[&str] = &[
-    "7z", "aac", "apk", "avif", "br", "bz2", "cab", "crate", "deb", "docx", "ear", "egg", "epub", "flac", "gif", "gz",
-    "heic", "heif", "jar", "jpeg", "jpg", "jxl", "lz4", "lzma", "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "odt", "ogg",
-    "opus", "png", "pptx", "rar", "rpm", "tbz", "tgz", "txz", "war", "webm", "webp", "whl", "woff", "woff2", "xlsx",
-    "xz", "zip", "zst", "zstd",
-];
 
 #[cfg(test)]
 mod tests {
@@ -269,19 +353,6 @@ mod tests {
             (CHUNK * MAX_CHUNKS * 1000, CHUNK * 1024),
         ] {
             assert_eq!(chunk_size(size), want, "{size}");
-        }
-    }
-
-    #[test]
-    fn compressed_and_tiny_files_are_not_compressed_again() {
-        for (path, size, want) in [
-            ("a/b.txt", TINY, true),
-            ("a/b.txt", TINY - 1, false),
-            ("a/b.PNG", 1 << 20, false),
-            ("png", 1 << 20, true),
-            ("a.png/b", 1 << 20, true),
-        ] {
-            assert_eq!(is_worthwhile(path, size), want, "{path} {size}");
         }
     }
 }

@@ -1,6 +1,5 @@
-//! Walking a tree: everything that is in it, in the order of paths.
+//! Walking a tree: everything that is wanted of it, in the order of paths.
 
-use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::os::fd::BorrowedFd;
@@ -11,8 +10,12 @@ use rustix::fs::FileType;
 use rustix::fs::Stat;
 
 use super::BuildOptions;
-use super::Omitted;
+use super::Changes;
 use super::Reason;
+use super::ignored::Ignored;
+use super::tree::Node;
+use super::tree::Tree;
+use super::tree::Version;
 use crate::beneath::Root;
 use crate::beneath::open_dir;
 use crate::beneath::refuse;
@@ -20,39 +23,16 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::path;
 
-/// What is in a tree, each kind sorted by path.
-#[derive(Debug, Default)]
-pub(super) struct Tree {
-    pub(super) files: Vec<Node>,
-    pub(super) symlinks: Vec<(Node, Box<str>)>,
-    pub(super) directories: Vec<Node>,
-    pub(super) omitted: BTreeMap<Reason, Omitted>,
-    /// Bytes of all files.
-    pub(super) size: u64,
-    /// The newest time of modification.
-    pub(super) newest_ns: Option<i64>,
-}
-
-/// Metadata of a file, symbolic link or directory.
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) path: Box<str>,
-    pub(super) size: u64,
-    pub(super) mtime_ns: i64,
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-}
-
 /// Reads all directories of a tree, but no file.
 pub(super) fn walk(root: &Root, options: &BuildOptions) -> Result<Tree> {
-    let mut walk = Walk { root, options, tree: Tree::default(), path: String::new() };
+    let mut walk = Walk { root, options, tree: Tree::default(), ignored: Ignored::default(), path: String::new() };
     let fd = open_dir(root, ".").map_err(|errno| refuse(errno, root, ""))?;
     walk.directory(Dir::new(fd).map_err(Error::io("read", root.path("")))?)?;
     let mut tree = walk.tree;
     tree.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     tree.symlinks.sort_unstable_by(|(a, _), (b, _)| a.path.cmp(&b.path));
     tree.directories.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    tree.prune(&options.patterns);
     Ok(tree)
 }
 
@@ -60,6 +40,7 @@ struct Walk<'a> {
     root: &'a Root,
     options: &'a BuildOptions,
     tree: Tree,
+    ignored: Ignored,
     /// The directory that is read.
     path: String,
 }
@@ -68,6 +49,8 @@ impl Walk<'_> {
     /// Reads a directory and all below it. As deep as the limit of depth, so the stack and handles suffice.
     fn directory(&mut self, mut dir: Dir) -> Result<()> {
         self.options.cancel.check()?;
+        let fd = dir.fd().map_err(Error::io("read", self.root.path(&self.path)))?;
+        let has_ignore_file = self.options.ignore_files && self.ignored.enter(fd, &self.path, self.root)?;
         while let Some(item) = dir.read() {
             let item = item.map_err(Error::io("read", self.root.path(&self.path)))?;
             let name = item.file_name();
@@ -88,6 +71,9 @@ impl Walk<'_> {
                 Err(_) => self.omit_name(name),
             }
         }
+        if has_ignore_file {
+            self.ignored.leave();
+        }
         Ok(())
     }
 
@@ -96,8 +82,6 @@ impl Walk<'_> {
             rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(Error::io("examine", walk.root.path(&walk.path)))
         };
-        path::check(&self.path, &self.options.limits)
-            .map_err(|why| Error::InvalidPath { path: self.path.clone(), why })?;
         let (kind, known) = match kind {
             FileType::Unknown => {
                 let stat = stat(self)?;
@@ -105,13 +89,19 @@ impl Walk<'_> {
             }
             kind => (kind, None),
         };
+        if self.is_excluded(kind == FileType::Directory) {
+            self.tree.excluded += 1;
+            return Ok(());
+        }
+        path::check(&self.path, &self.options.limits)
+            .map_err(|why| Error::InvalidPath { path: self.path.clone(), why })?;
         match kind {
             FileType::Directory => {
                 let fd = open_dir(parent, name).map_err(|errno| refuse(errno, self.root, &self.path))?;
                 let stat = rustix::fs::fstat(fd.as_fd()).map_err(Error::io("examine", self.root.path(&self.path)))?;
                 if self.options.extensions {
-                    let node = self.node(&stat);
-                    self.note(&node, stat.st_mode);
+                    let node = self.node(&stat, true);
+                    self.note(stat.st_mode);
                     self.tree.directories.push(node);
                     self.count(self.tree.directories.len())?;
                 } else {
@@ -128,8 +118,7 @@ impl Walk<'_> {
                         return Err(Error::InvalidPath { path: target, why: "a link to it is longer than the limit" });
                     }
                     Ok(target) => {
-                        let node = self.node(&known.map_or_else(|| stat(self), Ok)?);
-                        self.note(&node, 0);
+                        let node = self.node(&known.map_or_else(|| stat(self), Ok)?, false);
                         self.tree.symlinks.push((node, target.into()));
                         self.count(self.tree.symlinks.len())?;
                     }
@@ -142,15 +131,17 @@ impl Walk<'_> {
                     let why = "expected a regular file, got something else".to_owned();
                     return Err(Error::Changed { path: self.root.path(&self.path), why });
                 }
-                let node = self.node(&stat);
-                self.note(&node, stat.st_mode);
+                let mut node = self.node(&stat, false);
+                if self.options.changes == Changes::Strict {
+                    node.version = Some(Box::new(Version::of(&stat)));
+                }
+                self.note(stat.st_mode);
                 if stat.st_nlink > 1 {
                     self.omit(Reason::HardLink);
                 }
                 if node.size > self.options.limits.file {
                     return Err(Error::limit(format!("{}, in bytes,", node.path), self.options.limits.file, node.size));
                 }
-                self.tree.size += node.size;
                 self.tree.files.push(node);
                 self.count(self.tree.files.len())?;
             }
@@ -161,20 +152,30 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn node(&self, stat: &Stat) -> Node {
+    /// Tells whether patterns or files leave out what is looked at.
+    fn is_excluded(&self, is_dir: bool) -> bool {
+        let patterns = &self.options.patterns;
+        // Something that is included may lie in a directory that is not.
+        let is_wanted = if is_dir { !patterns.exclude(&self.path, true) } else { patterns.admit(&self.path, false) };
+        !is_wanted || self.ignored.has(&self.path, is_dir)
+    }
+
+    fn node(&self, stat: &Stat, is_dir: bool) -> Node {
         let mtime_ns = stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64);
-        Node {
+        let mut node = Node {
             path: self.path.as_str().into(),
             size: u64::try_from(stat.st_size).unwrap_or_default(),
             mtime_ns,
             mode: stat.st_mode & 0o777,
             uid: stat.st_uid,
             gid: stat.st_gid,
-        }
+            version: None,
+        };
+        self.options.tidy(&mut node, is_dir);
+        node
     }
 
-    fn note(&mut self, node: &Node, mode: u32) {
-        self.tree.newest_ns = self.tree.newest_ns.max(Some(node.mtime_ns));
+    fn note(&mut self, mode: u32) {
         if mode & 0o7000 != 0 {
             self.omit(Reason::SpecialBits);
         }
@@ -186,13 +187,12 @@ impl Walk<'_> {
     }
 
     fn omit(&mut self, reason: Reason) {
-        let path = self.path.clone();
-        self.tree.omitted.entry(reason).or_default().add(path);
+        self.tree.omit(reason, &self.path);
     }
 
     fn omit_name(&mut self, name: &CStr) {
         let name = name.to_string_lossy();
         let path = if self.path.is_empty() { name.into_owned() } else { format!("{}/{name}", self.path) };
-        self.tree.omitted.entry(Reason::NonUtf8).or_default().add(path);
+        self.tree.omit(Reason::NonUtf8, &path);
     }
 }

@@ -46,6 +46,19 @@ pub(super) fn compression(text: &str) -> Result<Compression, String> {
     }
 }
 
+/// A number of bytes, with K, M or G for 1024 of the one before.
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
+    let wanted = || "wanted a number of bytes, or with K, M or G: 512, 64K, 1M".to_owned();
+    let (digits, shift) = match text.strip_suffix(['K', 'M', 'G']) {
+        Some(digits) if text.ends_with('K') => (digits, 10),
+        Some(digits) if text.ends_with('M') => (digits, 20),
+        Some(digits) => (digits, 30),
+        None => (text, 0),
+    };
+    let number = digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|digit| digit.is_ascii_digit()));
+    number.and_then(|number| number.checked_mul(1 << shift)).ok_or_else(wanted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +79,16 @@ mod tests {
         assert_eq!(compression("zstd:19").unwrap(), Compression::Zstd { level: 19 });
         for text in ["", "gzip", "zstd:", "zstd:0", "zstd:23", "none:1", "ZSTD"] {
             assert!(compression(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_bytes_parse() {
+        for (text, want) in [("0", 0), ("512", 512), ("64K", 64 << 10), ("1M", 1 << 20), ("2G", 2 << 30)] {
+            assert_eq!(bytes(text).unwrap(), want, "{text}");
+        }
+        for text in ["", "K", "-1", "+1", "1k", "1.5M", "1 K", "99999999999G"] {
+            assert!(bytes(text).is_err(), "{text}");
         }
     }
 }

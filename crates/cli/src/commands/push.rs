@@ -1,12 +1,23 @@
 //! `skep push DIR REF`.
 
+use std::fs::File;
+use std::io::IsTerminal;
+use std::path::Path;
+
 use serde::Serialize;
 use skep::BuildOptions;
+use skep::Changes;
+use skep::Error;
+use skep::Origin;
+use skep::Patterns;
 use skep::PushOptions;
-use skep::Pushed;
+use skep::Skip;
+use skep::Summary;
 
 use super::Session;
 use crate::args::Push;
+use crate::exit::Exit;
+use crate::exit::Failure;
 use crate::exit::Outcome;
 use crate::output::count;
 use crate::output::escape;
@@ -18,6 +29,7 @@ struct Answer {
     r#ref: String,
     digest: String,
     tags: Vec<String>,
+    dry_run: bool,
     files: u64,
     directories: u64,
     symlinks: u64,
@@ -26,6 +38,7 @@ struct Answer {
     index_size: u64,
     sent_blobs: u64,
     sent_bytes: u64,
+    excluded: u64,
     not_carried: Vec<NotCarried>,
 }
 
@@ -37,56 +50,115 @@ struct NotCarried {
 }
 
 pub(super) async fn push(session: &Session, args: Push) -> Outcome {
-    let (compression, workers, extensions) = (args.compression, args.jobs, !args.no_extensions);
-    let build = BuildOptions { compression, workers, extensions, ..Default::default() };
-    let mut tags = vec![args.to.tag_or_latest()];
-    tags.extend(args.tags);
+    let build = build_options(&args)?;
+    let origin = origin(&args)?;
     let options = PushOptions {
-        build,
-        tags: tags[1..].to_vec(),
+        tags: args.tags.clone(),
         annotations: args.annotations.into_iter().collect(),
         if_absent: args.no_clobber,
+        ..Default::default()
     };
-    let pushed = session.client.push(&args.dir, &args.to, options, session.on_progress()).await?;
-    let not_carried = not_carried(&pushed);
-    if !session.json {
-        for lost in &not_carried {
-            let examples: Vec<_> = lost.examples.iter().map(|path| escape(path)).collect();
-            let more = if lost.count > examples.len() as u64 { ", …" } else { "" };
-            session.progress.say(&format!(
-                "not carried: {} ({}{more})",
-                count(lost.count, lost.what),
-                examples.join(", ")
-            ));
-        }
+    if !args.dry_run {
+        // A registry that cannot be is found out before all the work.
+        session.client.registry(&args.to.store)?;
     }
-    let to = args.to.at(pushed.manifest.digest.clone());
+    let built = skep::pack(origin, build, session.on_progress()).await?;
+    let manifest = options.manifest_of(&built, &args.to)?;
+    let (sent_blobs, sent_bytes) = if args.dry_run {
+        (0, 0)
+    } else {
+        let pushed = session.client.push_built(&built, &args.to, options, session.on_progress()).await?;
+        (pushed.sent_blobs, pushed.sent_bytes)
+    };
+    let summary = built.summary();
+    let mut tags = vec![args.to.tag_or_latest()];
+    tags.extend(args.tags);
     let answer = Answer {
         schema: "skep/push/v1",
-        r#ref: to.to_string(),
-        digest: pushed.manifest.digest.to_string(),
+        r#ref: args.to.at(manifest.digest().clone()).to_string(),
+        digest: manifest.digest().to_string(),
         tags: tags.iter().map(ToString::to_string).collect(),
-        files: pushed.summary.files,
-        directories: pushed.summary.directories,
-        symlinks: pushed.summary.symlinks,
-        size: pushed.summary.original_size,
-        stored: pushed.summary.stored_size,
-        index_size: pushed.index_size,
-        sent_blobs: pushed.sent_blobs,
-        sent_bytes: pushed.sent_bytes,
-        not_carried,
+        dry_run: args.dry_run,
+        files: summary.files,
+        directories: summary.directories,
+        symlinks: summary.symlinks,
+        size: summary.original_size,
+        stored: summary.stored_size,
+        index_size: built.index_descriptor().size,
+        sent_blobs,
+        sent_bytes,
+        excluded: summary.excluded,
+        not_carried: not_carried(summary),
     };
+    if !session.json {
+        say_what_is_not_there(session, &answer);
+    }
     session.answer(&answer, || {
-        let what = if pushed.sent_blobs == 0 { "unchanged" } else { "pushed" };
         let files = count(answer.files, "file");
-        let sent = size(answer.sent_bytes);
         let (original, stored) = (size(answer.size), size(answer.stored));
+        let (what, sent) = match (args.dry_run, sent_blobs) {
+            (true, _) => ("would push", "nothing".to_owned()),
+            (false, 0) => ("unchanged", size(sent_bytes)),
+            (false, _) => ("pushed", size(sent_bytes)),
+        };
         format!("{what} {}\n{files}, {original} stored in {stored}, {sent} sent", answer.r#ref)
     })
 }
 
-fn not_carried(pushed: &Pushed) -> Vec<NotCarried> {
-    let omitted = pushed.summary.omitted.iter();
+fn build_options(args: &Push) -> Outcome<BuildOptions> {
+    let patterns = Patterns::new(args.include.iter().map(String::as_str), args.exclude.iter().map(String::as_str));
+    let patterns = patterns.map_err(|error| Failure::from(error).exits(Exit::Usage))?;
+    let skip = if args.compress_all { Skip::nothing() } else { Skip { below: args.store_below, ..Skip::default() } };
+    Ok(BuildOptions {
+        compression: args.compression,
+        skip,
+        extensions: !args.no_extensions,
+        patterns,
+        ignore_files: !args.no_ignore_files,
+        reproducible: args.reproducible,
+        changes: if args.strict { Changes::Strict } else { Changes::Size },
+        workers: args.jobs,
+        ..Default::default()
+    })
+}
+
+fn origin(args: &Push) -> Outcome<Origin> {
+    let from = &args.from;
+    if args.archive {
+        return Ok(Origin::Archive(from.clone()));
+    }
+    if from == Path::new("-") {
+        if std::io::stdin().is_terminal() {
+            let failure = Failure::new(Exit::Usage, "wanted a tar archive from standard input, got a terminal");
+            return Err(failure.hint("tar -c DIR | skep push - REF"));
+        }
+        return Ok(Origin::Tar(Box::new(std::io::stdin())));
+    }
+    if args.tar {
+        let failed = |source| Error::Io { what: "open", path: from.clone(), source };
+        return Ok(Origin::Tar(Box::new(File::open(from).map_err(failed)?)));
+    }
+    if from.is_file() {
+        let failure = Failure::new(Exit::Usage, format!("{} is a file, not a directory", from.display()));
+        return Err(failure.hint("a tar archive is pushed with --tar"));
+    }
+    Ok(Origin::Directory(from.clone()))
+}
+
+fn say_what_is_not_there(session: &Session, answer: &Answer) {
+    for lost in &answer.not_carried {
+        let examples: Vec<_> = lost.examples.iter().map(|path| escape(path)).collect();
+        let more = if lost.count > examples.len() as u64 { ", …" } else { "" };
+        let what = count(lost.count, lost.what);
+        session.progress.say(&format!("not carried: {what} ({}{more})", examples.join(", ")));
+    }
+    if answer.excluded > 0 {
+        session.progress.say(&format!("left out as it was said: {}", count(answer.excluded, "path")));
+    }
+}
+
+fn not_carried(summary: &Summary) -> Vec<NotCarried> {
+    let omitted = summary.omitted.iter();
     omitted
         .map(|(reason, omitted)| NotCarried {
             what: reason.as_str(),

@@ -27,6 +27,7 @@ use crate::client::retry::Patience;
 use crate::client::retry::RetryOptions;
 use crate::client::send::Request;
 use crate::client::send::place;
+use crate::client::transport::Line;
 use crate::wire;
 
 /// Content at a URL that is no registry: what a web server or an object storage gives out, by ranges.
@@ -134,8 +135,9 @@ impl Resource {
     /// A request for the version that was seen, or for any if none was.
     fn request(&self) -> Result<Request> {
         // Bytes that were packed on the way are not the ones of the range.
-        let request =
-            Request::get(self.url.clone(), Scope::new("")).alone().header(header::ACCEPT_ENCODING, "identity")?;
+        let request = Request::get(self.url.clone(), Scope::new(""))
+            .over(Line::Turns)
+            .header(header::ACCEPT_ENCODING, "identity")?;
         match self.seen.get().and_then(Version::condition) {
             Some((name, value)) => request.header(name, value),
             None => Ok(request),

@@ -1,0 +1,227 @@
+//! Putting together what was packed: one content behind the other, each once.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Seek;
+use std::io::SeekFrom;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::RwLock;
+
+use sha2::Digest as _;
+use sha2::Sha256;
+
+use super::BuildOptions;
+use super::pack::Chunk;
+use super::pack::PackedFile;
+use crate::error::Error;
+use crate::error::Result;
+use crate::format::Codec;
+use crate::format::HASH;
+
+/// Where and how all contents are stored.
+pub(super) struct Packed {
+    pub(super) spool: File,
+    pub(super) size: u64,
+    pub(super) hash: [u8; HASH],
+    /// For each file, in the order in which they were packed.
+    pub(super) stored: Vec<Stored>,
+    pub(super) duplicates: u64,
+    pub(super) duplicate_size: u64,
+}
+
+/// Where and how one content is stored.
+#[derive(Clone)]
+pub(super) struct Stored {
+    pub(super) offset: u64,
+    pub(super) size: u64,
+    pub(super) hash: [u8; HASH],
+    pub(super) codec: Codec,
+    pub(super) table: Option<Arc<ChunkTable>>,
+}
+
+/// The chunks of a large file, as they stand in the index.
+pub(super) struct ChunkTable {
+    pub(super) chunk_size: u32,
+    /// Stored bytes of each chunk, little-endian u32.
+    pub(super) stored: Vec<u8>,
+    pub(super) hashes: Vec<u8>,
+}
+
+/// What is stored so far, and by which hash it is found.
+#[derive(Default)]
+pub(super) struct Ledger {
+    pub(super) stored: Vec<Stored>,
+    /// The first 8 bytes of a hash; whether the rest is equal is looked up.
+    by_hash: HashMap<u64, u32>,
+}
+
+impl Ledger {
+    pub(super) fn find(&self, hash: &[u8; HASH]) -> Option<&Stored> {
+        let at = *self.by_hash.get(&key(hash))?;
+        self.stored.get(at as usize).filter(|stored| stored.hash == *hash)
+    }
+
+    fn add(&mut self, stored: Stored) {
+        let at = u32::try_from(self.stored.len()).expect("an index has fewer files than 2 GiB");
+        if stored.size > 0 {
+            self.by_hash.entry(key(&stored.hash)).or_insert(at);
+        }
+        self.stored.push(stored);
+    }
+}
+
+fn key(hash: &[u8; HASH]) -> u64 {
+    u64::from_le_bytes(*hash.first_chunk().expect("a hash has 32 bytes"))
+}
+
+pub(super) fn read(ledger: &RwLock<Ledger>) -> std::sync::RwLockReadGuard<'_, Ledger> {
+    ledger.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Puts together what the workers packed.
+pub(super) struct Assembler<'a> {
+    ledger: &'a RwLock<Ledger>,
+    extensions: bool,
+    spool: File,
+    spool_dir: &'a Path,
+    size: u64,
+    hasher: Sha256,
+    large: Option<Assembly>,
+    duplicates: u64,
+    duplicate_size: u64,
+}
+
+/// A large file of which some chunks are there.
+struct Assembly {
+    /// The end of the data when the file began, and its hash: should the content turn out to be there
+    /// already, everything goes back to that.
+    offset: u64,
+    before: Sha256,
+    content: Sha256,
+    len: u64,
+    table: ChunkTable,
+}
+
+impl<'a> Assembler<'a> {
+    pub(super) fn new(ledger: &'a RwLock<Ledger>, options: &BuildOptions, spool: File, spool_dir: &'a Path) -> Self {
+        Self {
+            ledger,
+            extensions: options.extensions,
+            spool,
+            spool_dir,
+            size: 0,
+            hasher: Sha256::new(),
+            large: None,
+            duplicates: 0,
+            duplicate_size: 0,
+        }
+    }
+
+    pub(super) fn files_done(&self) -> u64 {
+        read(self.ledger).stored.len() as u64
+    }
+
+    pub(super) fn finish(self) -> Packed {
+        let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
+        Packed {
+            spool: self.spool,
+            size: self.size,
+            hash: self.hasher.finalize().into(),
+            stored: std::mem::take(&mut ledger.stored),
+            duplicates: self.duplicates,
+            duplicate_size: self.duplicate_size,
+        }
+    }
+
+    /// Adds small files, and their stored bytes one behind the other.
+    pub(super) fn add_files(&mut self, files: &[PackedFile], stored: &[u8]) -> Result<()> {
+        let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
+        // Stored bytes that go to the spool in one piece.
+        let (mut start, mut end, mut written) = (0, 0, self.size);
+        let mut pieces = Vec::new();
+        for file in files {
+            let here = end;
+            end += file.size;
+            let known = ledger.find(&file.hash).filter(|_| file.known || file.size > 0).cloned();
+            match known {
+                Some(known) => {
+                    self.duplicates += 1;
+                    self.duplicate_size += file.original;
+                    pieces.push(start..here);
+                    start = end;
+                    ledger.add(known);
+                }
+                None => {
+                    let (size, hash, codec) = (file.size as u64, file.hash, file.codec);
+                    ledger.add(Stored { offset: written, size, hash, codec, table: None });
+                    written += size;
+                }
+            }
+        }
+        drop(ledger);
+        pieces.push(start..end);
+        pieces.into_iter().try_for_each(|piece| self.append(&stored[piece]))
+    }
+
+    /// Adds the next chunk of a large file.
+    pub(super) fn add_chunk(&mut self, chunk: &Chunk) -> Result<()> {
+        let mut large = self.large.take().unwrap_or_else(|| Assembly {
+            offset: self.size,
+            before: self.hasher.clone(),
+            content: Sha256::new(),
+            len: 0,
+            table: ChunkTable {
+                chunk_size: u32::try_from(chunk.chunk_size).unwrap_or(u32::MAX),
+                stored: Vec::new(),
+                hashes: Vec::new(),
+            },
+        });
+        let stored = if chunk.codec == Codec::Zstd { &chunk.stored } else { &chunk.content };
+        self.append(stored)?;
+        large.content.update(&chunk.content);
+        large.len += chunk.content.len() as u64;
+        let size =
+            u32::try_from(stored.len()).map_err(|_| Error::limit("a chunk", u64::from(u32::MAX), chunk.chunk_size))?;
+        large.table.stored.extend_from_slice(&size.to_le_bytes());
+        large.table.hashes.extend_from_slice(&chunk.hash);
+
+        if !chunk.is_last {
+            self.large = Some(large);
+            return Ok(());
+        }
+        let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
+        let hash = large.content.finalize().into();
+        if let Some(known) = ledger.find(&hash).cloned() {
+            self.duplicates += 1;
+            self.duplicate_size += large.len;
+            ledger.add(known);
+            drop(ledger);
+            self.size = large.offset;
+            self.hasher = large.before;
+            return self.rewind();
+        }
+        let table = self.extensions.then(|| Arc::new(large.table));
+        let size = self.size - large.offset;
+        ledger.add(Stored { offset: large.offset, size, hash, codec: chunk.codec, table });
+        Ok(())
+    }
+
+    fn append(&mut self, stored: &[u8]) -> Result<()> {
+        self.spool.write_all(stored).map_err(|source| self.spool_failed(source))?;
+        self.hasher.update(stored);
+        self.size += stored.len() as u64;
+        Ok(())
+    }
+
+    fn rewind(&mut self) -> Result<()> {
+        let rewound = self.spool.set_len(self.size).and_then(|()| self.spool.seek(SeekFrom::Start(self.size)));
+        rewound.map(drop).map_err(|source| self.spool_failed(source))
+    }
+
+    fn spool_failed(&self, source: std::io::Error) -> Error {
+        Error::Io { what: "write a temporary file in", path: self.spool_dir.to_owned(), source }
+    }
+}
