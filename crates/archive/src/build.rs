@@ -2,6 +2,7 @@
 
 mod pack;
 mod pipeline;
+mod scan;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ use crate::limits::Limits;
 use crate::progress::Cancel;
 use crate::progress::Progress;
 use crate::source::FileSource;
+
+pub use scan::scan;
 
 /// How to build an archive.
 #[derive(Clone, Debug)]

@@ -72,7 +72,7 @@ impl Packer {
     }
 
     /// Opens a file that was seen on the walk.
-    fn open(&mut self, node: &Node) -> Result<OwnedFd> {
+    pub(super) fn open(&mut self, node: &Node) -> Result<OwnedFd> {
         let (dir, name) = path::split(&node.path);
         let on_disk = self.walker.root().path(&node.path);
         let parent = self.walker.enter(dir)?;
