@@ -41,6 +41,14 @@ impl Aliases {
         Ok(format!("{expanded}{path}").into())
     }
 
+    /// As [`expand`](Self::expand), where a repository is meant: `@name` stands for that of its address.
+    pub(crate) fn repository<'a>(&self, text: &'a str) -> Result<Cow<'a, str>, String> {
+        match text.strip_prefix('@').and_then(|name| self.0.get(name)) {
+            Some(address) => Ok(Address { tag: None, digest: None, ..address.clone() }.to_string().into()),
+            None => self.expand(text),
+        }
+    }
+
     /// What to say of a name that is no alias.
     pub(crate) fn unknown(&self, name: &str) -> String {
         let near = near(name, self.0.keys().map(String::as_str));
@@ -90,6 +98,19 @@ mod tests {
             ("a.b/c@sha256:12", "a.b/c@sha256:12"),
         ] {
             assert_eq!(aliases().expand(text).unwrap(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_repository_has_neither_tag_nor_digest() {
+        for (text, want) in [
+            ("@site", "a.b/team/site"),
+            ("@here", "oci:/srv/store"),
+            ("@team/site", "a.b:5000/team/site"),
+            ("@site:v2", "a.b/team/site:v2"),
+            ("a.b/c:v1", "a.b/c:v1"),
+        ] {
+            assert_eq!(aliases().repository(text).unwrap(), want, "{text}");
         }
     }
 

@@ -107,7 +107,7 @@ pub(crate) struct Global {
     pub(crate) plain_http: bool,
 
     /// The configuration of this command, in place of ~/.config/skep/config.toml. It says how single registries are
-    /// reached; `skep config` prints what holds. (It is not called --config, because `skep serve --config` is
+    /// reached, has aliases, and defaults of flags; `skep config` prints what holds. (It is not called --config, because `skep serve --config` is
     /// another file: what to serve.)
     #[arg(long, global = true, env = "SKEP_CONFIG", value_name = "FILE")]
     pub(crate) client_config: Option<PathBuf>,

@@ -21,6 +21,17 @@ pub(crate) fn parse(config: &Config) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
+/// Tells whether JSON is wanted on a line that is not understood.
+pub(crate) fn wants_json(config: &Config) -> bool {
+    if std::env::args_os().any(|word| word == "--json") {
+        return true;
+    }
+    match std::env::var("SKEP_JSON") {
+        Ok(value) => !["", "0", "f", "false", "n", "no", "off"].contains(&value.to_lowercase().as_str()),
+        Err(_) => config.defaults.get("json").is_some_and(|values| *values == ["true"]),
+    }
+}
+
 /// All commands, with what the configuration adds.
 pub(crate) fn command(config: &Config) -> Command {
     adapt(Cli::command(), config)
@@ -57,6 +68,13 @@ fn with_default(arg: Arg, config: &Config) -> Arg {
 
 fn with_aliases(arg: Arg, config: &Config) -> Arg {
     let (holds, aliases) = (arg.get_value_parser().type_id(), config.aliases.clone());
+    let is_called = |name: &str| arg.get_value_names().unwrap_or_default().iter().any(|value| value == name);
+    if is_called("HOST[/REPO]") {
+        return arg.value_parser(move |text: &str| aliases.repository(text).map(String::from));
+    }
+    if holds == TypeId::of::<Address>() && is_called("REPO") {
+        return arg.value_parser(move |text: &str| aliases.address(&aliases.repository(text)?));
+    }
     if holds == TypeId::of::<Address>() {
         return arg.value_parser(move |text: &str| aliases.address(text));
     }

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let unread = Config::unread();
     let cli = match line::parse(loaded.as_ref().unwrap_or(&unread)) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, loaded.as_ref().unwrap_or(&unread)),
     };
     let json = cli.global.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -66,9 +66,9 @@ fn main() -> ExitCode {
 }
 
 /// Says what is wrong with the command line, or the help that it asks for.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, config: &Config) -> ExitCode {
     let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    if !asked_for && std::env::args_os().any(|word| word == "--json") {
+    if !asked_for && line::wants_json(config) {
         let text = error.to_string();
         // The first paragraph says what is wrong; the rest is how to use it.
         let said: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();

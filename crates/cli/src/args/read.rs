@@ -40,8 +40,8 @@ pub(crate) struct Ls {
     /// List everything below, too.
     #[arg(short = 'R', long)]
     pub(crate) recursive: bool,
-    /// List the directory itself, not what is in it.
-    #[arg(short, long, conflicts_with = "recursive")]
+    /// List the directory itself, nothing that is in it.
+    #[arg(short, long)]
     pub(crate) directory: bool,
     /// Show the digest of each file's content.
     #[arg(long)]

@@ -45,8 +45,8 @@ pub(crate) struct Find {
     /// List only what is so many levels down at least; what is in the directory is at 1.
     #[arg(long, value_name = "N")]
     pub(crate) min_depth: Option<usize>,
-    /// End each path with a NUL byte, and print it as it is: for `xargs -0`.
-    #[arg(short = '0', long, conflicts_with_all = ["long", "json"])]
+    /// End each path with a NUL byte, and print it as it is, for `xargs -0`; whatever else says how to print it.
+    #[arg(short = '0', long)]
     pub(crate) print0: bool,
     /// Show mode, size, stored size and time.
     #[arg(short, long)]
@@ -79,10 +79,10 @@ pub(crate) struct Du {
     #[arg(short = 'h', long)]
     pub(crate) human_readable: bool,
     /// Tell of directories so many levels down, and count what is below in them.
-    #[arg(short, long, value_name = "N", env = "SKEP_MAX_DEPTH")]
-    pub(crate) depth: Option<usize>,
-    /// Tell only the sum, as `--depth 0` does.
-    #[arg(short, long, conflicts_with = "depth")]
+    #[arg(short = 'd', long, value_name = "N")]
+    pub(crate) max_depth: Option<usize>,
+    /// Tell only the sum, as `--max-depth 0` does.
+    #[arg(short, long)]
     pub(crate) summarize: bool,
     /// Tell of files, too.
     #[arg(short, long)]
@@ -119,8 +119,8 @@ pub(crate) struct Diff {
     /// Tell a letter and the path: A added, D removed, M changed, R renamed.
     #[arg(long, group = "form")]
     pub(crate) name_status: bool,
-    /// End each path with a NUL byte, and print it as it is.
-    #[arg(short = '0', long, requires = "form", conflicts_with_all = ["stat", "json"])]
+    /// With `--name-only` or `--name-status`: end each path with a NUL byte, and print it as it is.
+    #[arg(short = '0', long)]
     pub(crate) print0: bool,
     /// End with exit code 1 if anything is different.
     #[arg(long)]

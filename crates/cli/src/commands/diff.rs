@@ -79,7 +79,8 @@ pub(super) async fn diff(session: &Session, args: Diff) -> Outcome {
     let after = Tree::open(session, &args.after, args.jobs).await?;
     let changes = skep::diff(before.index(), after.index(), &options);
     let is_different = !changes.is_empty();
-    if session.json {
+    let raw = args.print0 && (args.name_only || args.name_status);
+    if session.json && !raw {
         let number = |kind| changes.iter().filter(|change| change.kind == kind).count() as u64;
         output::json(&Answer {
             schema: "skep/diff/v1",
@@ -92,7 +93,7 @@ pub(super) async fn diff(session: &Session, args: Diff) -> Outcome {
             changes: changes.iter().map(line).collect(),
         })?;
     } else {
-        output::text(&words(&changes, &args))?;
+        output::text(&words(&changes, &args, raw))?;
     }
     if is_different && args.exit_code { Err(Failure::silent(Exit::Other)) } else { Ok(()) }
 }
@@ -223,13 +224,13 @@ fn letter(kind: ChangeKind) -> char {
     }
 }
 
-fn words(changes: &[Change<'_>], args: &Diff) -> String {
+fn words(changes: &[Change<'_>], args: &Diff, raw: bool) -> String {
     let mut text = String::new();
     if args.stat {
         return sums(changes);
     }
-    let shown = |path: &str| if args.print0 { path.to_owned() } else { escape(path).into_owned() };
-    let (between, end) = if args.print0 { ('\0', '\0') } else { ('\t', '\n') };
+    let shown = |path: &str| if raw { path.to_owned() } else { escape(path).into_owned() };
+    let (between, end) = if raw { ('\0', '\0') } else { ('\t', '\n') };
     for change in changes {
         let letter = letter(change.kind);
         let written = match (args.name_only, args.name_status, origin(change)) {

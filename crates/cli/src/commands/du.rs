@@ -49,7 +49,7 @@ pub(super) async fn du(session: &Session, args: Du) -> Outcome {
     }
     let pulled = session.client.pull(&args.from).await?;
     let root = normal(&args.path);
-    let levels = if args.summarize { 0 } else { args.depth.unwrap_or(usize::MAX) };
+    let levels = if args.summarize { 0 } else { args.max_depth.unwrap_or(usize::MAX) };
     let mut count =
         Count { archive: &pulled, args: &args, contents: HashSet::new(), ranges: HashSet::new(), sums: Vec::new() };
     if single(&pulled, &root)?.is_some() {

@@ -27,8 +27,13 @@ struct Answer {
 pub(super) async fn find(session: &Session, args: Find) -> Outcome {
     let pulled = session.client.pull(&args.from).await?;
     let start = normal(&args.start);
-    let mut search =
-        Search { archive: &pulled, args: &args, json: session.json, text: String::new(), found: Vec::new() };
+    let mut search = Search {
+        archive: &pulled,
+        args: &args,
+        json: session.json && !args.print0,
+        text: String::new(),
+        found: Vec::new(),
+    };
     if single(&pulled, &start)?.is_some() {
         let (dir, name) = start.rsplit_once('/').unwrap_or(("", &start));
         search.look_at(dir, name, &pulled.node(&start)?, 0)?;
@@ -36,7 +41,7 @@ pub(super) async fn find(session: &Session, args: Find) -> Outcome {
         search.below(&start, 1)?;
     }
     let Search { text, found: entries, .. } = search;
-    if session.json {
+    if session.json && !args.print0 {
         let r#ref = pinned(&args.from, &pulled);
         return output::json(&Answer { schema: "skep/find/v1", r#ref, path: start, entries });
     }

@@ -45,11 +45,12 @@ fn files_are_found_by_what_they_are() {
     assert_eq!(desk.ok("find oci:store logs --type f"), "logs/a.txt\nlogs/old/b.txt\n");
     assert_eq!(desk.ok("find oci:store css.txt"), "css.txt\n");
     assert_eq!(desk.ok("find -0 oci:store logs --type f"), "logs/a.txt\0logs/old/b.txt\0");
+    assert_eq!(desk.ok("find -0l --json oci:store logs --name b.txt"), "logs/old/b.txt\0");
     assert!(desk.ok("find -l oci:store --name b.txt").ends_with(" 1970-01-02 00:00 logs/old/b.txt\n"));
     let json: serde_json::Value = serde_json::from_str(&desk.ok("find --json oci:store --name b.txt")).unwrap();
     assert_eq!((&json["schema"], &json["entries"][0]["size"]), (&"skep/find/v1".into(), &2048.into()));
     assert_eq!(desk.run("find oci:store nothing").exit, 4);
-    for wrong in ["--size 1X", "--type x", "--newer-than soon", "--name a[", "--print0 --long"] {
+    for wrong in ["--size 1X", "--type x", "--newer-than soon", "--name a["] {
         assert_eq!(desk.run(&format!("find oci:store {wrong}")).exit, 2, "{wrong}");
     }
 }
@@ -77,6 +78,7 @@ fn sums_count_shared_content_once() {
     assert_eq!(lines("du --stored oci:store"), "2048 a/b/, 2048 a/, 0 c/, 2048 .");
     assert_eq!(lines("du -d 1 --apparent --sort size oci:store"), "4096 ., 3072 a/, 1024 c/");
     assert_eq!(lines("du -d 1 --apparent --sort size -r oci:store"), "1024 c/, 3072 a/, 4096 .");
+    assert_eq!(lines("du -s --max-depth 1 --apparent oci:store"), "4096 .");
     assert_eq!(lines("du -sh --apparent oci:store"), "4.0 KiB .");
     assert_eq!(lines("du -a oci:store a/b"), "1024 a/b/three, 1024 a/b/two, 2048 a/b/");
     assert_eq!(lines("du oci:store a/one"), "1024 a/one");

@@ -43,9 +43,12 @@ fn flags_go_before_variables_and_those_before_the_file() {
     assert_eq!(ls("ls oci:store", &[plain, ("SKEP_SORT", "name")]), "css/\ncss.txt\nindex.html\nstart\n");
     assert_eq!(ls("ls --sort name oci:store", &[plain, ("SKEP_SORT", "time")]), "css/\ncss.txt\nindex.html\nstart\n");
     assert!(ls("ls oci:store", &[plain, ("SKEP_LONG", "1")]).starts_with("-rw"));
-    // What is not on the command line is no mistake in it.
+    // Mistakes are said in JSON where answers are.
     let came = Came::from(desk.command("ls oci:store").env("SKEP_SORT", "colour").output().unwrap());
-    assert!(came.exit == 2 && came.err.contains("colour"), "{came:?}");
+    assert_eq!((came.exit, field(&came.err, "schema")), (2, "skep/error/v1".to_owned()));
+    assert!(came.err.contains("colour"), "{came:?}");
+    let came = Came::from(desk.command("ls --sort colour oci:store").envs([plain]).output().unwrap());
+    assert!(came.exit == 2 && came.err.starts_with("error: "), "{came:?}");
 }
 
 #[test]
@@ -79,6 +82,8 @@ fn aliases_stand_for_addresses_everywhere() {
     desk.ok("alias set here oci:store");
     desk.ok("push -q site @site:v2");
     assert_eq!(desk.ok("tags @team/site"), "v1\nv2\n");
+    assert_eq!(desk.ok("tags @site"), "v1\nv2\n");
+    assert!(desk.ok("doctor @site").contains("GET /v2/team/site/tags/list"));
     assert_eq!(desk.ok("cat @site css.txt"), "sorts before css/");
     assert_eq!(desk.ok(&format!("cat @site@{digest} css.txt")), "sorts before css/");
     assert_eq!(desk.ok("cp @site:/css.txt -"), "sorts before css/");

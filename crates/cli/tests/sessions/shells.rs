@@ -17,7 +17,12 @@ fn candidates(desk: &Desk, shell: &str, line: &str) -> Vec<String> {
     let out = command.output().unwrap();
     assert!(out.status.success() && out.stderr.is_empty(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
     let text = String::from_utf8(out.stdout).unwrap();
-    let names = text.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned());
+    // What is known of a candidate stands behind a tab for fish, behind a colon for zsh, which has its own escaped.
+    let plain = |line: &str| match shell {
+        "zsh" => line.replace("\\:", "\t").split(':').next().unwrap_or_default().replace('\t', ":").replace('\\', ""),
+        _ => line.split('\t').next().unwrap_or_default().to_owned(),
+    };
+    let names = text.lines().map(plain);
     names.filter(|name| !name.starts_with("--")).collect()
 }
 
@@ -61,20 +66,12 @@ fn commands_flags_aliases_tags_and_paths_are_completed() {
             ("skep cat @nobody x", ""),
             ("skep ls @here nothing/", ""),
         ] {
-            // zsh gets colons with a backslash before them, and the way its script wants directories.
-            let found = candidates(&desk, shell, line).join(" ").replace('\\', "");
-            let found = if shell == "zsh" { without_help(&found, want) } else { found };
+            let found = candidates(&desk, shell, line).join(" ");
             assert_eq!(found, want, "{shell}: {line}");
         }
     }
     let flags = desk.command("").args(["--", "skep", "push", "--no-c"]).env("SKEP_COMPLETE", "fish").output().unwrap();
     assert!(flags.stdout.starts_with(b"--no-clobber\t"));
-}
-
-/// zsh gets what is known of a candidate behind a colon.
-fn without_help(found: &str, want: &str) -> String {
-    let all = want.split(' ').all(|word| found.split([' ', ':']).any(|part| word.ends_with(part)));
-    if all { want.to_owned() } else { found.to_owned() }
 }
 
 #[test]
