@@ -7,12 +7,15 @@ mod built;
 mod catalog;
 mod entries;
 mod feed;
+mod hash;
 mod ignored;
 mod options;
 mod pack;
 mod pipeline;
+mod scan;
 mod tar;
 mod tree;
+mod unchanged;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -28,6 +31,7 @@ use crate::error::Result;
 use crate::format::Chunks;
 use crate::format::Directory;
 use crate::format::Entry;
+use crate::format::Index;
 use crate::format::Symlink;
 use crate::format::write_index;
 use crate::progress::Progress;
@@ -45,6 +49,9 @@ pub use options::BuildOptions;
 pub use options::Changes;
 pub use options::Compression;
 pub use options::Skip;
+pub use scan::scan;
+pub use unchanged::Unchanged;
+pub use unchanged::unchanged;
 
 /// Something that an archive does not carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,6 +132,20 @@ pub struct Summary {
     pub excluded: u64,
     /// What is not in the archive because it cannot be.
     pub omitted: BTreeMap<Reason, Omitted>,
+}
+
+impl Summary {
+    /// What an index knows of it.
+    fn of(index: &Index) -> Self {
+        Self {
+            files: index.len() as u64,
+            directories: index.directories().len() as u64,
+            symlinks: index.symlinks().len() as u64,
+            original_size: index.entries().map(|entry| entry.original_size).sum(),
+            stored_size: index.data_size(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Builds the archive of a directory; the same tree and options give the same bytes. Blocks.

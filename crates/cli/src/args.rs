@@ -1,10 +1,12 @@
 //! The command line: what can be said to `skep`.
 
 mod access;
+mod config;
 mod pull;
 mod push;
 mod read;
 mod registry;
+mod search;
 mod serve;
 mod value;
 
@@ -17,16 +19,21 @@ use clap_complete::Shell;
 use skep::Address;
 
 pub(crate) use crate::args::access::Auth;
-pub(crate) use crate::args::access::ConfigPart;
 pub(crate) use crate::args::access::Doctor;
 pub(crate) use crate::args::access::Login;
 pub(crate) use crate::args::access::Logout;
+pub(crate) use crate::args::config::Alias;
+pub(crate) use crate::args::config::ConfigPart;
+pub(crate) use crate::args::config::Man;
 pub(crate) use crate::args::pull::Cp;
 pub(crate) use crate::args::pull::Pull;
 pub(crate) use crate::args::push::Push;
 pub(crate) use crate::args::read::Cat;
 pub(crate) use crate::args::read::Inspect;
 pub(crate) use crate::args::read::Ls;
+pub(crate) use crate::args::read::Order;
+pub(crate) use crate::args::read::Sort;
+pub(crate) use crate::args::read::Stat;
 pub(crate) use crate::args::read::Tree;
 pub(crate) use crate::args::registry::Blob;
 pub(crate) use crate::args::registry::Copy;
@@ -37,13 +44,21 @@ pub(crate) use crate::args::registry::Repos;
 pub(crate) use crate::args::registry::Rm;
 pub(crate) use crate::args::registry::TagArgs;
 pub(crate) use crate::args::registry::Tags;
+pub(crate) use crate::args::search::Diff;
+pub(crate) use crate::args::search::Du;
+pub(crate) use crate::args::search::Find;
+pub(crate) use crate::args::search::Ignore;
+pub(crate) use crate::args::search::Kind;
 pub(crate) use crate::args::serve::Gc;
 pub(crate) use crate::args::serve::Serve;
+pub(crate) use crate::args::value::Glob;
+pub(crate) use crate::args::value::Part;
 use crate::args::value::switch;
 
 /// Any directory in any OCI registry, read back one file at a time.
 ///
-/// A REF is `host[:port]/repo[:tag][@digest]`, or `oci:PATH[:tag]` for an OCI layout in a directory.
+/// A REF is `host[:port]/repo[:tag][@digest]`, `oci:PATH[:tag]` for an OCI layout in a directory, or `@name` for an
+/// alias (`skep alias set`). What flags say can also be said by variables and in the configuration, table `default`.
 /// Data goes to standard output, words to standard error.
 #[derive(Debug, Parser)]
 #[command(name = "skep", version, max_term_width = 100, after_help = AFTER)]
@@ -92,7 +107,7 @@ pub(crate) struct Global {
     pub(crate) plain_http: bool,
 
     /// The configuration of this command, in place of ~/.config/skep/config.toml. It says how single registries are
-    /// reached; `skep config` prints what holds. (It is not called --config, because `skep serve --config` is
+    /// reached, has aliases, and defaults of flags; `skep config` prints what holds. (It is not called --config, because `skep serve --config` is
     /// another file: what to serve.)
     #[arg(long, global = true, env = "SKEP_CONFIG", value_name = "FILE")]
     pub(crate) client_config: Option<PathBuf>,
@@ -122,6 +137,14 @@ pub(crate) enum Command {
     Ls(Ls),
     /// Show the files of an archive as a tree.
     Tree(Tree),
+    /// Find files in an archive by name, kind, size and time.
+    Find(Find),
+    /// Tell how much there is in the directories of an archive.
+    Du(Du),
+    /// Tell all that an archive says of files in it.
+    Stat(Stat),
+    /// Tell what is different between two archives, or an archive and a directory, without fetching contents.
+    Diff(Diff),
     /// Copy files out of an archive.
     Cp(Cp),
     /// Tell what an archive is: digest, sizes, annotations.
@@ -163,13 +186,21 @@ pub(crate) enum Command {
         #[command(subcommand)]
         part: Option<ConfigPart>,
     },
+    /// Give addresses short names, which stand for them in every command.
+    #[command(subcommand)]
+    Alias(Alias),
     /// Run a registry, over a directory or in memory.
     Serve(Serve),
     /// Remove what is not needed any more from a directory of OCI layouts, also while it is served.
     Gc(Gc),
     /// Print the version.
     Version,
-    /// Print completions for a shell.
+    /// Print pages of the manual, or write all of them.
+    Man(Man),
+    /// Print what makes a shell complete commands, flags, tags, aliases, and paths in archives.
+    ///
+    /// bash: `source <(skep completions bash)` in ~/.bashrc; zsh: the same in ~/.zshrc; fish:
+    /// `skep completions fish > ~/.config/fish/completions/skep.fish`.
     Completions {
         /// The shell.
         shell: Shell,
@@ -184,12 +215,15 @@ impl Command {
             Self::Copy(args) => args.from.clone(),
             Self::Cp(args) => args.sources.first()?.rsplit_once(":/")?.0.parse().ok()?,
             Self::Digest(args) => args.from.clone(),
+            Self::Du(args) => args.from.clone(),
+            Self::Find(args) => args.from.clone(),
             Self::Inspect(args) => args.from.clone(),
             Self::Ls(args) => args.from.clone(),
             Self::Manifest(Manifest::Get { from } | Manifest::Head { from }) => from.clone(),
             Self::Pull(args) => args.from.clone(),
             Self::Referrers(args) => args.from.clone(),
             Self::Rm(args) => args.refs.first()?.clone(),
+            Self::Stat(args) => args.from.clone(),
             Self::Tag(args) => args.from.clone(),
             Self::Tree(args) => args.from.clone(),
             _ => return None,
@@ -198,18 +232,11 @@ impl Command {
 
     /// Tells whether the command has nothing to do with registries, so that the configuration may be wrong.
     pub(crate) fn is_local(&self) -> bool {
-        matches!(self, Self::Completions { .. } | Self::Config { part: Some(ConfigPart::Path) } | Self::Version)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        let of_the_file = |part: &ConfigPart| matches!(part, ConfigPart::Path | ConfigPart::Edit);
+        match self {
+            Self::Completions { .. } | Self::Man(_) | Self::Version => true,
+            Self::Config { part } => part.as_ref().is_some_and(of_the_file),
+            _ => false,
+        }
     }
 }

@@ -1,16 +1,22 @@
 //! The commands, each a function from arguments to an answer.
 
+mod alias;
 mod auth;
 mod blob;
 mod cat;
 mod config;
 mod copy;
 mod cp;
+mod diff;
 pub(crate) mod doctor;
+mod du;
+mod find;
 mod gc;
 mod inspect;
-mod list;
+mod item;
 mod login;
+mod ls;
+mod man;
 mod manifest;
 mod names;
 mod nearest;
@@ -18,20 +24,20 @@ mod pull;
 mod push;
 mod referrers;
 mod rm;
+mod stat;
 mod tag;
+mod tree;
 
-use std::io;
 use std::sync::Arc;
 
-use clap::CommandFactory;
 use serde::Serialize;
 use skep::Address;
 use skep::Client;
 use skep::OnProgress;
 
-use crate::args::Cli;
 use crate::args::Command;
 use crate::args::Global;
+use crate::complete;
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::exit::Failure;
@@ -85,8 +91,12 @@ async fn dispatch(session: &Session, command: Command) -> Outcome {
         Command::Push(args) => push::push(session, args).await,
         Command::Pull(args) => pull::pull(session, args).await,
         Command::Cat(args) => cat::cat(session, args).await,
-        Command::Ls(args) => list::ls(session, args).await,
-        Command::Tree(args) => list::tree(session, args).await,
+        Command::Ls(args) => ls::ls(session, args).await,
+        Command::Tree(args) => tree::tree(session, args).await,
+        Command::Find(args) => find::find(session, args).await,
+        Command::Du(args) => du::du(session, args).await,
+        Command::Stat(args) => stat::stat(session, args).await,
+        Command::Diff(args) => diff::diff(session, args).await,
         Command::Cp(args) => cp::cp(session, args).await,
         Command::Inspect(args) => inspect::inspect(session, args).await,
         Command::Tag(args) => tag::tag(session, args).await,
@@ -103,11 +113,10 @@ async fn dispatch(session: &Session, command: Command) -> Outcome {
         Command::Logout(args) => login::logout(session, args).await,
         Command::Auth(args) => auth::auth(session, args).await,
         Command::Config { part } => config::config(session, part),
+        Command::Alias(part) => alias::alias(session, part),
+        Command::Man(args) => man::man(session, args),
         Command::Version => version(session),
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "skep", &mut io::stdout());
-            Ok(())
-        }
+        Command::Completions { shell } => complete::register(shell),
         Command::Doctor(_) | Command::Serve(_) => unreachable!("main gives them their own way"),
     }
 }

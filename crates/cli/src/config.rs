@@ -1,4 +1,7 @@
-//! The configuration of the command: a TOML file that says how single registries are reached.
+//! The configuration of the command: a TOML file that says how single registries are reached, which short names there
+//! are for addresses, and what holds where a flag is not given.
+
+mod edit;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -6,14 +9,19 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use skep::Address;
 use skep::ClientOptions;
 use skep_http::Pem;
 use skep_http::Settings;
 use toml::Spanned;
 
-use crate::args::Global;
+use crate::alias;
+use crate::alias::Aliases;
 use crate::exit::Outcome;
+use crate::line;
 use crate::pointed;
+
+pub(crate) use edit::edit;
 
 /// What holds for a command: the file, and what the command line adds.
 #[derive(Debug, Default)]
@@ -25,30 +33,62 @@ pub(crate) struct Config {
     pub(crate) plain_http: bool,
     /// By host.
     pub(crate) registries: BTreeMap<String, Settings>,
+    pub(crate) aliases: Aliases,
+    /// Values of flags that are not given, by their names without the dashes.
+    pub(crate) defaults: BTreeMap<String, Vec<String>>,
 }
 
 /// The file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct File {
+    alias: BTreeMap<Spanned<String>, Spanned<String>>,
+    default: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
     registry: BTreeMap<Spanned<String>, Settings>,
 }
 
 impl Config {
     /// Reads the file that the command line or the environment names, or the one in the usual place if it is there.
-    pub(crate) fn load(global: &Global) -> Outcome<Self> {
-        let unread = Self::unread(global);
+    pub(crate) fn load() -> Outcome<Self> {
+        let unread = Self::unread();
         // A file that was named must be there.
-        let found = unread.path.as_deref().filter(|path| global.client_config.is_some() || path.exists());
-        let registries = found.map(registries).transpose()?.unwrap_or_default();
-        Ok(Self { registries, ..unread })
+        let Some(path) = unread.path.as_deref().filter(|path| named().is_some() || path.exists()) else {
+            return Ok(unread);
+        };
+        let text = pointed::text(path)?;
+        Ok(Self { path: unread.path.clone(), is_there: true, ..Self::parse(path, &text)? })
     }
 
     /// What holds without the file, for commands that speak to no registry.
-    pub(crate) fn unread(global: &Global) -> Self {
-        let path = global.client_config.clone().or_else(|| usual_path(|name| std::env::var_os(name)));
+    pub(crate) fn unread() -> Self {
+        let path = named().or_else(|| usual_path(|name| std::env::var_os(name)));
         let is_there = path.as_deref().is_some_and(Path::exists);
-        Self { path, is_there, plain_http: global.plain_http, registries: BTreeMap::new() }
+        Self { path, is_there, ..Self::default() }
+    }
+
+    /// Understands the text of a file. Certificates that it names are beside it, if their path is not absolute.
+    pub(crate) fn parse(path: &Path, text: &str) -> Outcome<Self> {
+        let file: File = pointed::parse(path, text)?;
+        let mut config = Self::default();
+        for (host, settings) in file.registry {
+            let (span, host) = (host.span(), host.into_inner());
+            let settings = reached(path, &host, settings).map_err(|why| pointed::at(path, text, Some(span), &why))?;
+            config.registries.insert(host, settings);
+        }
+        let mut aliases = BTreeMap::new();
+        for (name, address) in file.alias {
+            alias::check_name(name.as_ref()).map_err(|why| pointed::at(path, text, Some(name.span()), &why))?;
+            let parsed = address.as_ref().parse::<Address>();
+            let parsed = parsed.map_err(|error| pointed::at(path, text, Some(address.span()), &error.to_string()))?;
+            aliases.insert(name.into_inner(), parsed);
+        }
+        config.aliases = Aliases::new(aliases);
+        for (flag, value) in file.default {
+            let values = line::default_of(flag.as_ref(), value.as_ref());
+            let values = values.map_err(|why| pointed::at(path, text, Some(flag.span()), &why))?;
+            config.defaults.insert(flag.into_inner(), values);
+        }
+        Ok(config)
     }
 
     /// The options of every client that a command makes.
@@ -56,6 +96,21 @@ impl Config {
         let (plain_http, registries) = (self.plain_http, self.registries.clone());
         ClientOptions { plain_http, registries, ..Default::default() }
     }
+}
+
+/// The file that the command line or the environment names. It is wanted before the rest of the line is understood,
+/// which depends on it.
+fn named() -> Option<PathBuf> {
+    let mut words = std::env::args_os().skip(1).take_while(|word| word != "--");
+    let mut named = None;
+    while let Some(word) = words.next() {
+        if word == "--client-config" {
+            named = words.next();
+        } else if let Some(file) = word.to_str().and_then(|word| word.strip_prefix("--client-config=")) {
+            named = Some(file.into());
+        }
+    }
+    named.or_else(|| std::env::var_os("SKEP_CONFIG")).filter(|file| !file.is_empty()).map(PathBuf::from)
 }
 
 /// The place of the file where nobody names one.
@@ -66,32 +121,25 @@ fn usual_path(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     dir.map(|dir| dir.join("skep/config.toml"))
 }
 
-/// Reads a file. Certificates that it names are beside it, if their path is not absolute.
-fn registries(path: &Path) -> Outcome<BTreeMap<String, Settings>> {
-    let (text, file) = pointed::read::<File>(path)?;
-    let dir = path.parent().unwrap_or(Path::new(""));
-    let mut registries = BTreeMap::new();
-    for (host, mut settings) in file.registry {
-        let (span, host) = (host.span(), host.into_inner());
-        let wrong = |why: &str| Err(pointed::at(path, &text, Some(span.clone()), why));
-        if host.contains("://") {
-            return wrong(&format!("{host:?} has a scheme; write the host alone, and plain-http = true for http"));
-        }
-        if host != "localhost" && !skep_registry::is_host(&host) {
-            return wrong(&format!("{host:?} is not the host of a registry, as registry.example.com:5000 is"));
-        }
-        if settings.client_key.is_some() && settings.client_certificate.is_none() {
-            return wrong(&format!("{host:?} has a client-key, and no client-certificate"));
-        }
-        let pems = settings.ca.iter_mut().chain(&mut settings.client_certificate).chain(&mut settings.client_key);
-        for pem in pems {
-            if let Pem::File(file) = pem {
-                *file = dir.join(&file);
-            }
-        }
-        registries.insert(host, settings);
+/// How a registry is reached, with the certificates beside the file.
+fn reached(path: &Path, host: &str, mut settings: Settings) -> Result<Settings, String> {
+    if host.contains("://") {
+        return Err(format!("{host:?} has a scheme; write the host alone, and plain-http = true for http"));
     }
-    Ok(registries)
+    if host != "localhost" && !skep_registry::is_host(host) {
+        return Err(format!("{host:?} is not the host of a registry, as registry.example.com:5000 is"));
+    }
+    if settings.client_key.is_some() && settings.client_certificate.is_none() {
+        return Err(format!("{host:?} has a client-key, and no client-certificate"));
+    }
+    let dir = path.parent().unwrap_or(Path::new(""));
+    let pems = settings.ca.iter_mut().chain(&mut settings.client_certificate).chain(&mut settings.client_key);
+    for pem in pems {
+        if let Pem::File(file) = pem {
+            *file = dir.join(&file);
+        }
+    }
+    Ok(settings)
 }
 
 #[cfg(test)]
@@ -99,10 +147,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Outcome<BTreeMap<String, Settings>> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("config.toml");
-        std::fs::write(&path, text).unwrap();
-        registries(&path)
+        Ok(Config::parse(Path::new("/etc/skep/config.toml"), text)?.registries)
     }
 
     #[test]
@@ -141,6 +186,10 @@ mod tests {
             ("[registry.'a.b'.retry]\nattempt = 1", ":2:1:", "unknown field `attempt`"),
             ("[registry.'a.b']\nclient-key = 'hunter2'", ":1:11:", "no client-certificate"),
             ("[registries.'a.b']", ":1:2:", "unknown field `registries`"),
+            ("[alias]\n'a/b' = 'a.b/c'", ":2:1:", "cannot be the name of an alias"),
+            ("[alias]\na = 'alpine'", ":2:5:", "host"),
+            ("[default]\njobs = 1\njobz = 1", ":3:1:", "near it: jobs"),
+            ("[default]\njobs = 'hunter'", ":2:1:", "cannot be jobs"),
             ("registry", ":1:", "expected"),
         ] {
             let said = format!("{:?}", parse(text).map(|_| ()).unwrap_err()).replace("\\\"", "\"");

@@ -8,6 +8,7 @@ use skep::Error;
 use skep_http::Trouble;
 use skep_registry::Code;
 
+use crate::output;
 use crate::output::escape;
 
 macro_rules! exits {
@@ -86,6 +87,11 @@ impl Failure {
         Self { exit, chain: vec![message.into()], hint: None }
     }
 
+    /// Ends a command that said all there is to say with a code.
+    pub(crate) fn silent(exit: Exit) -> Self {
+        Self { exit, chain: Vec::new(), hint: None }
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -112,11 +118,11 @@ impl Failure {
 
     /// Says it on standard error: for people, or as one JSON object.
     pub(crate) fn say(&self, json: bool) {
-        let (message, causes) = self.chain.split_first().expect("a failure has a message");
+        let Some((message, causes)) = self.chain.split_first() else { return };
         if json {
             let (code, exit) = (self.exit.name(), self.exit as u8);
             let report = Report { schema: "skep/error/v1", code, exit, message, causes, hint: self.hint.as_deref() };
-            eprintln!("{}", serde_json::to_string(&report).expect("strings and numbers serialize"));
+            eprintln!("{}", output::to_json(&report));
             return;
         }
         eprintln!("error: {}", escape(message));
@@ -181,6 +187,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let exit = match &error {
             Error::Registry(error) => of_code(error),
+            Error::InvalidPattern { .. } | Error::InvalidRange { .. } => Exit::Usage,
             Error::NotFound { .. } => Exit::NotFound,
             Error::Decompression { .. } | Error::HashMismatch { .. } | Error::SizeMismatch { .. } => Exit::Integrity,
             Error::InvalidIndex { .. } | Error::InvalidManifest { .. } => Exit::Integrity,

@@ -1,9 +1,13 @@
 //! The `skep` command.
 
+mod alias;
 mod args;
 mod commands;
+mod complete;
 mod config;
 mod exit;
+mod line;
+mod near;
 mod output;
 mod pointed;
 mod progress;
@@ -13,7 +17,6 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::args::Cli;
@@ -28,9 +31,14 @@ use crate::exit::Outcome;
 const PATIENCE: Duration = Duration::from_millis(2500);
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    if let Some(exit) = complete::answer() {
+        return exit;
+    }
+    let loaded = Config::load();
+    let unread = Config::unread();
+    let cli = match line::parse(loaded.as_ref().unwrap_or(&unread)) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, loaded.as_ref().unwrap_or(&unread)),
     };
     let json = cli.global.json;
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -40,7 +48,13 @@ fn main() -> ExitCode {
             return Exit::Other.into();
         }
     };
-    let outcome = runtime.block_on(run(cli));
+    let outcome = match loaded {
+        Err(failure) if !cli.command.is_local() => Err(failure),
+        loaded => {
+            let config = Config { plain_http: cli.global.plain_http, ..loaded.unwrap_or(unread) };
+            runtime.block_on(run(cli, config))
+        }
+    };
     runtime.shutdown_timeout(PATIENCE);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -52,13 +66,19 @@ fn main() -> ExitCode {
 }
 
 /// Says what is wrong with the command line, or the help that it asks for.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, config: &Config) -> ExitCode {
     let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    if !asked_for && std::env::args_os().any(|word| word == "--json") {
+    if !asked_for && line::wants_json(config) {
         let text = error.to_string();
         // The first paragraph says what is wrong; the rest is how to use it.
         let said: Vec<_> = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
         Failure::new(Exit::Usage, said.join(" ").trim_start_matches("error: ")).say(true);
+    } else if !asked_for
+        && std::env::args_os().any(|word| word.to_str().is_none_or(|word| output::escape(word) != word))
+    {
+        // Words from elsewhere may be on the line, and are repeated.
+        let text = error.render().to_string();
+        text.lines().for_each(|line| eprintln!("{}", output::escape(line)));
     } else {
         // What cannot be printed has no reader; the exit code still tells.
         let _ = error.print();
@@ -66,13 +86,12 @@ fn usage(error: &clap::Error) -> ExitCode {
     if asked_for { ExitCode::SUCCESS } else { Exit::Usage.into() }
 }
 
-async fn run(cli: Cli) -> Outcome {
+async fn run(cli: Cli, config: Config) -> Outcome {
     log_to_stderr(&cli);
     if let Command::Serve(args) = cli.command {
         // A server ends well when it is told to; it listens for that itself.
-        return serve::serve(&cli.global, args).await;
+        return serve::serve(&cli.global, &config, args).await;
     }
-    let config = if cli.command.is_local() { Config::unread(&cli.global) } else { Config::load(&cli.global)? };
     let session = Session::new(&cli.global, config);
     if let Command::Doctor(args) = cli.command {
         // It has something to remove before it ends.

@@ -10,9 +10,25 @@ use crate::exit::Outcome;
 
 /// Prints an answer as one line of JSON on standard output.
 pub(crate) fn json(answer: &impl Serialize) -> Outcome {
-    let mut line = serde_json::to_vec(answer).expect("strings, numbers and lists serialize");
-    line.push(b'\n');
-    write(&line)
+    let mut line = to_json(answer);
+    line.push('\n');
+    write(line.as_bytes())
+}
+
+/// One line of JSON, in which characters that could steer a terminal are escaped, too.
+pub(crate) fn to_json(answer: &impl Serialize) -> String {
+    let line = serde_json::to_string(answer).expect("strings, numbers and lists serialize");
+    if !line.contains(steers) {
+        return line;
+    }
+    // They can only be inside of strings, and none is beyond 16 bits.
+    line.chars().fold(String::with_capacity(line.len() + 8), |mut escaped, c| {
+        match steers(c) {
+            true => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => escaped.push(c),
+        }
+        escaped
+    })
 }
 
 /// Prints text on standard output.
@@ -36,10 +52,6 @@ fn write(bytes: &[u8]) -> Outcome {
 
 /// Foreign text with control and direction characters escaped, so that it is only ever shown.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
     if !text.contains(steers) {
         return Cow::Borrowed(text);
     }
@@ -52,6 +64,12 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
         escaped
     });
     Cow::Owned(escaped)
+}
+
+/// Tells whether a character does something else than being shown, as controls and changes of direction do.
+pub(crate) fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// A number of bytes for people: `1.2 MiB`.
@@ -92,6 +110,14 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 pub(crate) fn time(nanoseconds: i64) -> String {
     match jiff::Timestamp::from_nanosecond(i128::from(nanoseconds)) {
         Ok(time) => time.strftime("%Y-%m-%d %H:%M").to_string(),
+        Err(_) => "-".to_owned(),
+    }
+}
+
+/// A point in time, in nanoseconds since the epoch, as exactly as it is known, in UTC.
+pub(crate) fn exact_time(nanoseconds: i64) -> String {
+    match jiff::Timestamp::from_nanosecond(i128::from(nanoseconds)) {
+        Ok(time) => time.to_string(),
         Err(_) => "-".to_owned(),
     }
 }
@@ -139,6 +165,13 @@ mod tests {
     fn hostile_names_are_only_shown() {
         assert_eq!(escape("naïve 文件.txt"), "naïve 文件.txt");
         assert_eq!(escape("a\x1b[2Jb\n\u{202e}c\u{9b}"), "a\\u{1b}[2Jb\\u{a}\\u{202e}c\\u{9b}");
+    }
+
+    #[test]
+    fn json_has_no_character_that_steers() {
+        let line = to_json(&["a\x1b\n\u{202e}\u{9b}é"]);
+        assert_eq!(line, "[\"a\\u001b\\n\\u202e\\u009bé\"]");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&line).unwrap(), ["a\x1b\n\u{202e}\u{9b}é"]);
     }
 
     #[test]

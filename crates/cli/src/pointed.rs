@@ -11,12 +11,20 @@ use crate::exit::Outcome;
 
 /// Reads a file, and gives its text with what it says.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Outcome<(String, T)> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::new(Exit::Disk, format!("cannot read {}: {error}", path.display())))?;
-    match toml::from_str(&text) {
-        Ok(said) => Ok((text, said)),
-        Err(error) => Err(at(path, &text, error.span(), &unquoted(error.message()))),
-    }
+    let text = text(path)?;
+    let said = parse(path, &text)?;
+    Ok((text, said))
+}
+
+/// The text of a file.
+pub(crate) fn text(path: &Path) -> Outcome<String> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(Exit::Disk, format!("cannot read {}: {error}", path.display())))
+}
+
+/// Understands the text of a file.
+pub(crate) fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Outcome<T> {
+    toml::from_str(text).map_err(|error| at(path, text, error.span(), &unquoted(error.message())))
 }
 
 /// A failure with the place that it is about.

@@ -50,11 +50,11 @@ struct Answer {
     url: String,
 }
 
-pub(crate) async fn serve(global: &Global, args: Serve) -> Outcome {
+pub(crate) async fn serve(global: &Global, reached: &Config, args: Serve) -> Outcome {
     let allow_missing = args.allow_missing;
     let mut addr = args.addr;
     let (registry, place): (Arc<dyn Registry>, String) = if let Some(file) = &args.config {
-        let configured = config::load(file, &Config::load(global)?.client())?;
+        let configured = config::load(file, &reached.client())?;
         addr = addr.or(configured.addr);
         (configured.registry, file.display().to_string())
     } else if args.memory {

@@ -91,21 +91,13 @@ impl Built {
         let files = parsed.entries().map(|entry| entry.mtime_ns);
         let links = parsed.symlinks().map(|link| link.mtime_ns);
         let directories = parsed.directories().map(|directory| directory.mtime_ns);
-        let summary = Summary {
-            files: parsed.len() as u64,
-            directories: parsed.directories().len() as u64,
-            symlinks: parsed.symlinks().len() as u64,
-            original_size: parsed.entries().map(|entry| entry.original_size).sum(),
-            stored_size: size,
-            ..Summary::default()
-        };
         Ok(Self {
             index_descriptor: Descriptor::of(INDEX_TYPE, &index),
             data_descriptor: Descriptor::new(DATA_TYPE, digest, size),
             data: Arc::new(data),
             data_path: data_path.to_owned(),
             newest_ns: files.chain(links).chain(directories).max(),
-            summary,
+            summary: Summary::of(&parsed),
             index,
         })
     }

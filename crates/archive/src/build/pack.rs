@@ -89,7 +89,7 @@ impl<'a> Packer<'a> {
     }
 
     /// Opens a file that was seen on the walk.
-    fn open(&mut self, node: &Node) -> Result<OwnedFd> {
+    pub(super) fn open(&mut self, node: &Node) -> Result<OwnedFd> {
         let (dir, name) = path::split(&node.path);
         let on_disk = self.place(node);
         let walker = self.walker.as_mut().expect("a file whose content is not given is on the disk");

@@ -51,9 +51,3 @@ pub(crate) struct Doctor {
     #[arg(long, value_name = "MIB", default_value_t = 32, requires = "write")]
     pub(crate) max_mib: u32,
 }
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ConfigPart {
-    /// Print only where the file is, or would be.
-    Path,
-}

@@ -1,14 +1,22 @@
 //! Values: what stands behind an option, parsed.
 
+use std::ops::Range;
+use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
+use globset::GlobBuilder;
+use globset::GlobMatcher;
+use jiff::Span;
+use jiff::Timestamp;
+use jiff::Zoned;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use skep::Compression;
 use skep_registry::Platform;
 
 /// A switch is on when its variable is set to anything but nothing, `0`, `false`, `no` or `off`.
-pub(super) fn switch() -> FalseyValueParser {
-    FalseyValueParser::new()
+pub(super) fn switch() -> clap::builder::FalseyValueParser {
+    clap::builder::FalseyValueParser::new()
 }
 
 pub(super) fn annotation(text: &str) -> Result<(String, String), String> {
@@ -46,17 +54,126 @@ pub(super) fn compression(text: &str) -> Result<Compression, String> {
     }
 }
 
-/// A number of bytes, with K, M or G for 1024 of the one before.
+/// A part of a file, in bytes, as people ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All from a byte on.
+    From(u64),
+    /// So many at the end.
+    Last(u64),
+    /// Those from one to before another.
+    Span(u64, u64),
+}
+
+impl Part {
+    /// The bytes that are meant in a file of a size; more than it has are none, but it has to reach to where they begin.
+    pub(crate) fn of(self, size: u64) -> Range<u64> {
+        match self {
+            Self::From(start) => start..size.max(start),
+            Self::Last(count) => size.saturating_sub(count)..size,
+            Self::Span(start, end) => start..end.min(size).max(start),
+        }
+    }
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number =
+            |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+        let part = match text.split_once(['-', ':']) {
+            Some(("", last)) if text.starts_with('-') => number(last).map(Self::Last),
+            Some((start, "")) if text.ends_with('-') => number(start).map(Self::From),
+            Some((start, end)) => number(start).zip(number(end)).and_then(|(start, end): (u64, u64)| {
+                let end = if text.contains(':') { start.checked_add(end)? } else { end.checked_add(1)? };
+                (start < end || text.contains(':')).then_some(Self::Span(start, end))
+            }),
+            None => None,
+        };
+        part.ok_or_else(|| "wanted START-END, START-, -LAST or START:LENGTH, in bytes".to_owned())
+    }
+}
+
+/// A pattern of a name or path.
+#[derive(Clone, Debug)]
+pub(crate) struct Glob(GlobMatcher);
+
+impl Glob {
+    pub(crate) fn matches(&self, path: &str) -> bool {
+        self.0.is_match(path)
+    }
+}
+
+impl FromStr for Glob {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let glob = GlobBuilder::new(text.trim_start_matches('/')).literal_separator(true).build();
+        glob.map(|glob| Self(glob.compile_matcher())).map_err(|error| error.kind().to_string())
+    }
+}
+
+/// What a size has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SizeTest {
+    Above(u64),
+    Below(u64),
+    Equal(u64),
+}
+
+impl SizeTest {
+    pub(crate) fn admits(self, size: u64) -> bool {
+        match self {
+            Self::Above(bound) => size > bound,
+            Self::Below(bound) => size < bound,
+            Self::Equal(bound) => size == bound,
+        }
+    }
+}
+
+impl FromStr for SizeTest {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (make, text): (fn(u64) -> Self, _) = match text.as_bytes().first() {
+            Some(b'+') => (Self::Above, &text[1..]),
+            Some(b'-') => (Self::Below, &text[1..]),
+            _ => (Self::Equal, text),
+        };
+        bytes(text).map(make).map_err(|_| "wanted a size: +10M, -1k, 4096".to_owned())
+    }
+}
+
+/// A number of bytes: `4096`, `10M`, `1GiB`; k, M, G and T are powers of 1024.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
-    let wanted = || "wanted a number of bytes, or with K, M or G: 512, 64K, 1M".to_owned();
-    let (digits, shift) = match text.strip_suffix(['K', 'M', 'G']) {
-        Some(digits) if text.ends_with('K') => (digits, 10),
-        Some(digits) if text.ends_with('M') => (digits, 20),
-        Some(digits) => (digits, 30),
-        None => (text, 0),
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let power = match unit {
+        "" | "B" => 0,
+        "k" | "K" | "KiB" => 1,
+        "M" | "MiB" => 2,
+        "G" | "GiB" => 3,
+        "T" | "TiB" => 4,
+        _ => u32::MAX,
     };
-    let number = digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|digit| digit.is_ascii_digit()));
-    number.and_then(|number| number.checked_mul(1 << shift)).ok_or_else(wanted)
+    let number = digits.parse::<u64>().ok().zip(1024u64.checked_pow(power));
+    let bytes = number.and_then(|(number, unit)| number.checked_mul(unit));
+    bytes.ok_or_else(|| "wanted a number of bytes: 4096, 64K, 10M, 1GiB".to_owned())
+}
+
+/// A point in time, or how long ago it was. A day without a time begins in UTC, where times are shown.
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(moment) = text.parse() {
+        return Ok(moment);
+    }
+    if let Ok(moment) = text.parse::<DateTime>().and_then(|date| date.to_zoned(TimeZone::UTC)) {
+        return Ok(moment.timestamp());
+    }
+    let ago = |span: Span| Zoned::now().with_time_zone(TimeZone::UTC).checked_sub(span);
+    match text.parse::<Span>().and_then(ago) {
+        Ok(moment) => Ok(moment.timestamp()),
+        Err(_) => Err("wanted a time, 2026-01-31 or 2026-01-31T12:00:00Z, or how long ago: 36h, 7d".to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -71,6 +188,74 @@ mod tests {
         for text in ["", "1", "-1h", "1 month", "soon"] {
             assert!(duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn parts_parse_and_end_with_the_file() {
+        for (text, part, of_ten) in [
+            ("0-4", Part::Span(0, 5), 0..5),
+            ("4-4", Part::Span(4, 5), 4..5),
+            ("4-99", Part::Span(4, 100), 4..10),
+            ("4-", Part::From(4), 4..10),
+            ("-4", Part::Last(4), 6..10),
+            ("-99", Part::Last(99), 0..10),
+            ("4:3", Part::Span(4, 7), 4..7),
+            ("4:0", Part::Span(4, 4), 4..4),
+            ("11-", Part::From(11), 11..11),
+            ("11-20", Part::Span(11, 21), 11..11),
+        ] {
+            let parsed: Part = text.parse().unwrap();
+            assert_eq!((parsed, parsed.of(10)), (part, of_ten), "{text}");
+        }
+        for text in ["", "-", "5", "5-4", "a-b", "1-2-3", ":", ":5", "1:", "+1-2", "-1-2", "18446744073709551616-"] {
+            assert!(text.parse::<Part>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_parse() {
+        for (text, want) in [
+            ("+10M", SizeTest::Above(10 << 20)),
+            ("-1k", SizeTest::Below(1024)),
+            ("0", SizeTest::Equal(0)),
+            ("2GiB", SizeTest::Equal(2 << 30)),
+        ] {
+            assert_eq!(text.parse::<SizeTest>().unwrap(), want, "{text}");
+        }
+        for text in ["", "+", "k", "1X", "1.5M", "--1", "99999999999999T"] {
+            assert!(text.parse::<SizeTest>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn moments_are_said_or_so_long_ago() {
+        for (text, want) in [
+            ("2026-01-31", "2026-01-31T00:00:00Z"),
+            ("2026-01-31 12:30", "2026-01-31T12:30:00Z"),
+            ("2026-01-31T12:30:00+02:00", "2026-01-31T10:30:00Z"),
+        ] {
+            assert_eq!(moment(text).unwrap().to_string(), want, "{text}");
+        }
+        let ago = moment("2d").unwrap().duration_until(Timestamp::now()).as_hours();
+        assert!((47..=49).contains(&ago), "{ago}");
+        for text in ["", "soon", "2026-13-01", "5"] {
+            assert!(moment(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn stars_stay_in_a_directory() {
+        for (glob, path, want) in [
+            ("*.txt", "a.txt", true),
+            ("*.txt", "a/b.txt", false),
+            ("**/*.txt", "a.txt", true),
+            ("**/*.txt", "a/b/c.txt", true),
+            ("/a/*", "a/b", true),
+            ("a/{b,c}[0-9]", "a/c7", true),
+        ] {
+            assert_eq!(glob.parse::<Glob>().unwrap().matches(path), want, "{glob} {path}");
+        }
+        assert!("a[".parse::<Glob>().is_err());
     }
 
     #[test]

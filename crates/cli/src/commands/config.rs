@@ -1,7 +1,10 @@
-//! `skep config` and `skep config path`.
+//! `skep config` and its parts.
+
+mod change;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde::Serialize;
 use skep_http::Pem;
@@ -22,6 +25,8 @@ struct Answer {
     exists: bool,
     plain_http: bool,
     proxies: Proxies,
+    defaults: BTreeMap<String, Vec<String>>,
+    aliases: BTreeMap<String, String>,
     registries: BTreeMap<String, Shown>,
 }
 
@@ -60,17 +65,15 @@ struct Shown {
 
 pub(super) fn config(session: &Session, part: Option<ConfigPart>) -> Outcome {
     let config = &session.config;
-    let path = config.path.as_ref().map(|path| path.display().to_string());
-    if matches!(part, Some(ConfigPart::Path)) {
-        if session.json {
-            return output::json(&Place { schema: "skep/config-path/v1", path, exists: config.is_there });
-        }
-        let Some(path) = path else {
-            let message = "neither SKEP_CONFIG, XDG_CONFIG_HOME nor HOME says where the configuration is";
-            return Err(Failure::new(Exit::NotFound, message));
-        };
-        return output::text(&format!("{path}\n"));
+    match part {
+        None => {}
+        Some(ConfigPart::Path) => return path(session),
+        Some(ConfigPart::Get { key }) => return change::get(session, &key),
+        Some(ConfigPart::Set { key, value }) => return change::set(session, &key, &value),
+        Some(ConfigPart::Unset { key }) => return change::unset(session, &key),
+        Some(ConfigPart::Edit) => return change::open(session),
     }
+    let path = config.path.as_ref().map(|path| path.display().to_string());
     let proxies = skep_http::Proxies::from_env();
     let without_user = |url: &String| match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
@@ -84,9 +87,27 @@ pub(super) fn config(session: &Session, part: Option<ConfigPart>) -> Outcome {
         exists: config.is_there,
         plain_http: config.plain_http,
         proxies: Proxies { http, https, none: proxies.none },
+        defaults: config.defaults.clone(),
+        aliases: config.aliases.iter().map(|(name, to)| (name.to_owned(), to.to_string())).collect(),
         registries: config.registries.iter().map(|(host, settings)| (host.clone(), shown(settings))).collect(),
     };
     if session.json { output::json(&answer) } else { output::text(&words(&answer)) }
+}
+
+fn path(session: &Session) -> Outcome {
+    if session.json {
+        let path = session.config.path.as_ref().map(|path| path.display().to_string());
+        return output::json(&Place { schema: "skep/config-path/v1", path, exists: session.config.is_there });
+    }
+    output::text(&format!("{}\n", file(session)?.display()))
+}
+
+/// The file, be it there or not.
+pub(super) fn file(session: &Session) -> Outcome<&Path> {
+    session.config.path.as_deref().ok_or_else(|| {
+        let message = "neither SKEP_CONFIG, XDG_CONFIG_HOME nor HOME says where the configuration is";
+        Failure::new(Exit::NotFound, message)
+    })
 }
 
 fn shown(settings: &Settings) -> Shown {
@@ -121,6 +142,12 @@ fn words(answer: &Answer) -> String {
     }
     if answer.plain_http {
         line("", "plain-http", "for every registry");
+    }
+    for (flag, values) in &answer.defaults {
+        line("", flag, &values.join(", "));
+    }
+    for (name, address) in &answer.aliases {
+        line("", &format!("@{name}"), address);
     }
     for (name, proxy) in [("http proxy", &answer.proxies.http), ("https proxy", &answer.proxies.https)] {
         if let Some(proxy) = proxy {

@@ -2,8 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it failed")]
 
+mod content;
 mod desk;
+mod diff;
+mod hostile;
+mod look;
 mod reach;
+mod search;
+mod serving;
+mod settings;
+mod shells;
 
 use std::fs;
 use std::io::Write;
@@ -70,27 +78,6 @@ fn reading_one_file_takes_three_requests() {
     let (_, after) = log.rsplit_once("no/where").expect("the marker is in the log");
     let requests: Vec<_> = after.lines().skip(1).filter(|line| line.contains("/v2/")).collect();
     assert_eq!(requests.len(), 3, "{requests:#?}");
-}
-
-#[test]
-fn listings_show_files_directories_and_links() {
-    let desk = Desk::new();
-    desk.ok("push site oci:store");
-    assert_eq!(desk.ok("ls oci:store"), "css/\ncss.txt\nindex.html\nstart\n");
-    assert_eq!(desk.ok("ls oci:store css"), "empty/\nmain.css\n");
-    assert_eq!(desk.ok("ls -R oci:store"), "css/\ncss/empty/\ncss/main.css\ncss.txt\nindex.html\nstart\n");
-    let long = desk.ok("ls -l oci:store");
-    let columns: Vec<Vec<&str>> = long.lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!((columns[1][0], columns[1][1]), ("-rw-------", "17"));
-    assert!(columns[0][0].starts_with('d') && columns[3][0].starts_with('l'), "{long}");
-    assert!(long.lines().last().unwrap().ends_with("start -> index.html"), "{long}");
-    assert_eq!(
-        desk.ok("tree oci:store"),
-        ".\n├── css/\n│   ├── empty/\n│   └── main.css\n├── css.txt\n├── index.html\n└── start -> index.html\n\n2 directories, 3 files, 1 link, 9.3 KiB\n"
-    );
-    assert_eq!(desk.ok("tree -L 1 oci:store css"), "css\n├── empty/\n└── main.css\n\n1 directory, 1 file, 9.3 KiB\n");
-    let json = desk.ok("ls --json oci:store css");
-    assert_eq!((field(&json, "schema"), field(&json, "name")), ("skep/ls/v1".to_owned(), "empty".to_owned()));
 }
 
 #[test]
@@ -259,46 +246,6 @@ fn what_is_not_carried_is_said() {
 }
 
 #[test]
-fn registries_are_listed_and_cleaned() {
-    let desk = Desk::new();
-    let served = desk.serve("serve --addr 127.0.0.1:0 --memory");
-    let (host, repo) = (&served.addr, format!("{}/team/site", served.addr));
-    let digest = field(&desk.ok(&format!("push --json --tag v2 site {repo}:v1")), "digest");
-    desk.ok(&format!("push -q site {host}/other:v1"));
-    assert_eq!(desk.ok(&format!("repos {host}")), "other\nteam/site\n");
-    assert_eq!(desk.ok(&format!("repos http://{host}")), "other\nteam/site\n");
-    assert_eq!(desk.ok(&format!("tags {repo}")), "v1\nv2\n");
-    assert_eq!(desk.ok(&format!("digest {repo}:v2")), format!("{digest}\n"));
-    assert_eq!(desk.run(&format!("tags {repo}:v1")).exit, 2);
-    assert_eq!(desk.run(&format!("tags {host}/no/where")).exit, 4);
-    assert_eq!(desk.run(&format!("rm {repo}")).exit, 2);
-    desk.ok(&format!("rm {repo}:v1"));
-    assert_eq!(desk.ok(&format!("tags {repo}")), "v2\n");
-    desk.ok(&format!("rm {repo}@{digest}"));
-    assert_eq!(desk.ok(&format!("tags {repo}")), "");
-    assert_eq!(desk.run(&format!("digest {repo}:v2")).exit, 4);
-}
-
-#[test]
-fn content_is_copied_between_stores() {
-    let desk = Desk::new();
-    let served = desk.serve("serve --addr 127.0.0.1:0 --memory");
-    let host = &served.addr;
-    let digest = field(&desk.ok("push --json site oci:store:v1"), "digest");
-    let there = desk.ok(&format!("copy --json --tag latest oci:store:v1 {host}/a:v2"));
-    assert_eq!((field(&there, "digest"), field(&there, "blobs")), (digest.clone(), "3".to_owned()));
-    assert_eq!(desk.ok(&format!("tags {host}/a")), "latest\nv2\n");
-    let again = desk.ok(&format!("copy --json --tag latest oci:store:v1 {host}/a:v2"));
-    assert_eq!((field(&again, "manifests"), field(&again, "bytes")), ("0".to_owned(), "0".to_owned()));
-    let mounted = desk.ok(&format!("copy --json {host}/a:v2 {host}/b"));
-    assert_eq!((mounted.contains("\"tags\":[\"v2\"]"), field(&mounted, "bytes")), (true, "0".to_owned()));
-    desk.ok(&format!("copy {host}/b@{digest} oci:back:v3"));
-    assert_eq!(desk.ok("cat oci:back:v3 css.txt"), "sorts before css/");
-    assert_eq!(desk.run(&format!("copy {host}/nothing:v1 oci:back:v4")).exit, 4);
-    assert_eq!(desk.run("copy --platform linux oci:store:v1 oci:back").exit, 2);
-}
-
-#[test]
 fn credentials_are_kept_and_forgotten() {
     let desk = Desk::new();
     let served = desk.serve("serve --addr 127.0.0.1:0 --memory");
@@ -322,137 +269,4 @@ fn credentials_are_kept_and_forgotten() {
     assert_eq!(desk.run(&format!("logout {host}")).exit, 4);
     assert_eq!(login(&format!("login -u me {host}"), "x").exit, 2);
     assert_eq!(login(&format!("login -u me --password-stdin {host}"), "").exit, 2);
-}
-
-#[test]
-fn manifests_and_blobs_are_moved_as_they_are() {
-    let desk = Desk::new();
-    let served = desk.serve("serve --addr 127.0.0.1:0 --memory");
-    for store in [format!("{}/a", served.addr), "oci:store".to_owned()] {
-        fs::write(desk.path("blob"), "hello").unwrap();
-        let put = desk.ok(&format!("blob put {store} blob"));
-        let digest = put.split(' ').next().unwrap();
-        assert_eq!(desk.ok(&format!("blob put {store} blob")), put);
-        assert_eq!(desk.ok(&format!("blob get {store}@{digest}")), "hello");
-        assert_eq!(desk.ok(&format!("blob get {store}@{digest} -o got")), put);
-        assert_eq!(fs::read_to_string(desk.path("got")).unwrap(), "hello");
-        assert_eq!(desk.ok(&format!("blob head {store}@{digest}")), format!("{digest} 5\n"));
-        let config = serde_json::json!({"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest, "size": 5});
-        let subject = serde_json::json!({"mediaType": "a/b", "digest": digest, "size": 5});
-        let manifest = serde_json::json!({
-            "schemaVersion": 2, "artifactType": "application/test", "config": config, "layers": [], "subject": subject,
-        });
-        fs::write(desk.path("manifest"), manifest.to_string()).unwrap();
-        let put = desk.ok(&format!("manifest put {store}:v1 manifest"));
-        assert_eq!(desk.ok(&format!("digest {store}:v1")), put);
-        assert_eq!(desk.ok(&format!("manifest get {store}:v1")), manifest.to_string());
-        let size = manifest.to_string().len();
-        let head = format!("application/vnd.oci.image.manifest.v1+json {} {size}\n", put.trim());
-        assert_eq!(desk.ok(&format!("manifest head {store}:v1")), head);
-        let tree = desk.ok(&format!("referrers {store}@{digest}"));
-        assert_eq!(tree, format!("{store}@{digest}\n└── {} application/test\n", put.trim()));
-        assert_eq!(desk.ok(&format!("referrers --type none/such {store}@{digest}")), format!("{store}@{digest}\n"));
-        assert_eq!(desk.run(&format!("manifest put {store}:v2 blob")).exit, 1);
-        assert_eq!(desk.run(&format!("blob get {store}:v1")).exit, 2);
-    }
-    let host = &served.addr;
-    let digest = desk.ok(&format!("blob put {host}/a blob")).split(' ').next().unwrap().to_owned();
-    desk.ok(&format!("blob mount {host}/b@{digest} a"));
-    desk.ok(&format!("blob rm {host}/a@{digest}"));
-    assert_eq!(desk.ok(&format!("blob get {host}/b@{digest}")), "hello");
-    assert_eq!(desk.run(&format!("blob get {host}/a@{digest}")).exit, 4);
-    assert_eq!(desk.run(&format!("blob mount {host}/c@{digest} a")).exit, 9);
-}
-
-#[test]
-fn a_file_says_what_is_served() {
-    let desk = Desk::new();
-    let config = r#"
-        addr = "127.0.0.1:0"
-        serve = "front"
-
-        [registry.front]
-        routes = [
-            { names = "frozen/*", of = { immutable = { of = "store" } } },
-            { names = "readable/*", of = { read_only = { of = "store" } } },
-            { names = "*", of = "store" },
-        ]
-
-        [registry.store.layout]
-        dir = "data"
-    "#;
-    fs::write(desk.path("serve.toml"), config).unwrap();
-    let served = desk.serve("serve --config serve.toml");
-    let host = served.addr.clone();
-    desk.ok(&format!("push site {host}/free/site:v1"));
-    desk.ok(&format!("push site {host}/frozen/site:v1"));
-    assert_eq!(desk.run(&format!("push site {host}/readable/site:v1")).exit, 9);
-    fs::write(desk.path("site/new"), "new").unwrap();
-    desk.ok(&format!("push site {host}/free/site:v1"));
-    let refused = desk.run(&format!("push site {host}/frozen/site:v1"));
-    assert_eq!(refused.exit, 3, "{}", refused.err);
-    assert_eq!(desk.run(&format!("rm {host}/frozen/site:v1")).exit, 3);
-    assert_eq!(desk.ok(&format!("cat {host}/frozen/site:v1 css.txt")), "sorts before css/");
-    assert!(desk.path("data/free/site/oci-layout").exists());
-    fs::write(desk.path("serve.toml"), config.replace("of = \"store\" },", "of = \"stor\" },")).unwrap();
-    let came = desk.run("serve --config serve.toml");
-    assert_eq!(came.exit, 2);
-    assert!(came.err.contains("serve.toml:9:") && came.err.contains("there are: front, store"), "{}", came.err);
-}
-
-#[test]
-fn what_is_deleted_is_collected_while_the_registry_runs() {
-    let desk = Desk::new();
-    let served = desk.serve("serve data --addr 127.0.0.1:0");
-    let host = served.addr.clone();
-    desk.ok(&format!("push site {host}/team/site:v1"));
-    fs::write(desk.path("site/new"), "new").unwrap();
-    desk.ok(&format!("push site {host}/team/site:v1"));
-    desk.ok(&format!("push site {host}/team/old:v1"));
-    let old = desk.ok(&format!("digest {host}/team/old:v1"));
-    desk.ok(&format!("rm {host}/team/old@{}", old.trim()));
-    let kept = desk.run("gc data");
-    let nothing = "removed 0 blobs, 0 untagged manifests, 0 unfinished uploads: 0 B\n";
-    assert_eq!(kept, Came { exit: 0, out: String::new(), err: nothing.to_owned() }, "all of it is young");
-    let dry = desk.run("gc data --grace 0s --untagged --dry-run");
-    assert_eq!((dry.exit, dry.out.lines().filter(|line| line.starts_with("team/old@sha256:")).count()), (0, 3));
-    let gone = desk.run("gc data --grace 0s --untagged");
-    assert_eq!(gone.out, dry.out);
-    assert_eq!(gone.err.replace("removed", "would remove"), dry.err);
-    assert!(gone.err.contains("blobs, 1 untagged manifest, 0 unfinished uploads"), "{}", gone.err);
-    assert_eq!(desk.ok(&format!("cat {host}/team/site:v1 new")), "new");
-    let again: serde_json::Value = serde_json::from_str(&desk.ok("--json gc data --grace 0s")).unwrap();
-    assert_eq!((&again["blobs"], &again["removed"]), (&0.into(), &serde_json::json!([])));
-    assert_eq!(desk.run("gc nowhere").exit, 4);
-    assert_eq!(desk.run("gc data --grace soon").exit, 2);
-}
-
-#[test]
-fn switches_have_variables() {
-    let desk = Desk::new();
-    for (value, json) in [("1", true), ("true", true), ("0", false), ("", false)] {
-        let out = desk.command("version").env("SKEP_JSON", value).output().unwrap();
-        assert_eq!(out.stdout.starts_with(b"{"), json, "{value:?}");
-    }
-    assert_eq!(desk.ok("version"), format!("skep {}\n", env!("CARGO_PKG_VERSION")));
-}
-
-#[test]
-fn completions_are_printed_for_each_shell() {
-    let desk = Desk::new();
-    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        assert!(desk.ok(&format!("completions {shell}")).contains("inspect"), "{shell}");
-    }
-}
-
-#[test]
-fn hostile_names_do_not_steer_the_terminal() {
-    let desk = Desk::new();
-    fs::write(desk.path("site/\x1b[2Jcleared"), "").unwrap();
-    desk.ok("push site oci:store");
-    assert!(desk.ok("ls oci:store").contains("\\u{1b}[2Jcleared"));
-    assert!(!desk.ok("tree oci:store").contains('\x1b'));
-    let came = desk.run("cat oci:store \x1b[31mred");
-    assert_eq!(came.exit, 4);
-    assert!(!came.err.contains('\x1b'), "{:?}", came.err);
 }
