@@ -1,8 +1,9 @@
 //! Directories as two blobs, read back one file at a time: an index, and data by range.
 //!
-//! [`build`] makes an archive of a directory, [`build_tar`] and [`build_entries`] of other things; [`push`] sends what a registry lacks of it. [`Archive`] opens one
-//! with a single request, looks up and lists by path, and reads a file, a part of it, or many with one request
-//! each. Content is verified by the index, the index by the manifest. [`Archive::extract`] brings a tree back
+//! [`build`] makes an archive of a directory, [`build_tar`] and [`build_entries`] of other things; [`push`] sends
+//! what a registry lacks of it. [`Archive`] opens one with a single request, looks up, lists, walks and matches by path, and reads a file, a part of it, or many with one
+//! request each. [`Archive::file`] reads and seeks, `ArchiveStore` (feature `object-store`) lets query engines read.
+//! Content is verified by the index, the index by the manifest. [`Archive::extract`] brings a tree back
 //! as it was, and writes nowhere but below the directory it is given.
 //!
 //! ```

@@ -1,5 +1,6 @@
 //! Archives that are saved: both files are there when all was verified, or none.
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it failed")]
+#![allow(clippy::single_range_in_vec_init, reason = "a list of reads may have one")]
 
 mod support;
 

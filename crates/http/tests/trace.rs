@@ -99,7 +99,7 @@ async fn traces_tell_what_happens_and_no_secret() {
         r#"call{op="put_blob" repo="a"}: "#,
         r#"call{op="get_blob" repo="a"}: "#,
         r#"url="http://storage.invalid/x" status=200"#,
-        r#"blob broke off, asking for the rest"#,
+        r#"broke off, asking for the rest"#,
         r#"url="http://storage.invalid/x" status=206"#,
         r#"outcome="done" bytes=5 duration="#,
         r#"outcome="BLOB_UNKNOWN" status=404 bytes=0 duration="#,

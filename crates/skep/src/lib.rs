@@ -1,7 +1,7 @@
 //! Any directory in any OCI registry, read back one file at a time.
 //!
 //! [`Client`] is the paved road: it pushes directories to registries and OCI layouts, opens archives there,
-//! and reads, lists and extracts them. What it is made of stands alone in the packages `skep-registry`,
+//! and reads, lists and extracts them; [`open_url`] opens those that lie on any web server. What it is made of stands alone in the packages `skep-registry`,
 //! `skep-http` and `skep-archive`.
 //!
 //! ```no_run

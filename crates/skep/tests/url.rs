@@ -25,7 +25,8 @@ use tokio::net::TcpStream;
 struct Manner {
     ranges: bool,
     etag: Option<&'static str>,
-    /// Looks at `If-Match`, as servers should.
+    modified: Option<&'static str>,
+    /// Looks at conditions, as servers should.
     heeds: bool,
     /// Breaks one answer off after so many bytes.
     cut: Option<usize>,
@@ -39,7 +40,7 @@ struct Manner {
 impl Default for Manner {
     fn default() -> Self {
         let (ranges, etag, heeds, cut) = (true, Some("\"one\""), true, None);
-        Self { ranges, etag, heeds, cut, hangs: false, encoding: false, redirect: None }
+        Self { ranges, etag, modified: None, heeds, cut, hangs: false, encoding: false, redirect: None }
     }
 }
 
@@ -128,6 +129,7 @@ fn reply(manner: &Manner, head: &str, content: &[u8]) -> (String, Vec<u8>) {
         return (format!("HTTP/1.1 307 X\r\nlocation: {to}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"), vec![]);
     }
     let mut extra = manner.etag.map_or(String::new(), |etag| format!("etag: {etag}\r\n"));
+    extra += &manner.modified.map_or(String::new(), |time| format!("last-modified: {time}\r\n"));
     if manner.encoding {
         extra += "content-encoding: gzip\r\n";
     }
@@ -135,7 +137,9 @@ fn reply(manner: &Manner, head: &str, content: &[u8]) -> (String, Vec<u8>) {
         let (start, end) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
         (start.parse::<usize>().unwrap(), end.parse::<usize>().unwrap() + 1)
     });
-    let is_other = header(head, "if-match").is_some_and(|want| Some(want) != manner.etag);
+    let is_other = header(head, "if-match").is_some_and(|want| Some(want) != manner.etag)
+        || header(head, "if-unmodified-since")
+            .is_some_and(|want| Some(want.to_owned()) != manner.modified.map(str::to_lowercase));
     let (status, body) = match range {
         _ if manner.heeds && is_other => (412, &[][..]),
         None => (200, content),
@@ -263,8 +267,21 @@ async fn content_that_changes_is_an_error_and_never_bytes_of_both() {
         }
     };
     assert_eq!(error.code(), &Code::PreconditionFailed);
+    // By the time, where the tag is weak or there is none.
+    for etag in [Some("W/\"weak\""), None] {
+        let (old, new) = (Some("Sat, 21 Nov 2026 08:00:00 GMT"), Some("Sat, 21 Nov 2026 08:00:01 GMT"));
+        site.change(|state| (state.manner.etag, state.manner.modified) = (etag, old));
+        let archive = site.open(UrlOptions::default()).await.unwrap();
+        archive.read("small").await.unwrap();
+        site.take();
+        archive.read("small").await.unwrap();
+        assert_eq!(header(&site.take()[0], "if-unmodified-since"), Some("sat, 21 nov 2026 08:00:00 gmt"));
+        assert!(archive.source().id().unwrap().contains(if etag.is_some() { "etag:W/" } else { "modified:Sat" }));
+        site.change(|state| state.manner.modified = new);
+        assert_eq!(code(&archive.read("small").await.unwrap_err()), &Code::PreconditionFailed);
+    }
     // Without any version, by the size.
-    site.change(|state| (state.manner.etag, state.manner.heeds) = (None, false));
+    site.change(|state| (state.manner.etag, state.manner.modified, state.manner.heeds) = (None, None, false));
     let archive = site.open(UrlOptions::default()).await.unwrap();
     archive.read("small").await.unwrap();
     site.change(|state| state.data.push(0));

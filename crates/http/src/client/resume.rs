@@ -78,7 +78,7 @@ impl<C: Lasting> Transfer<C> {
             let Some(pause) = self.patience.pause(Verdict::of_error(&error)) else {
                 return Err(error.exhausted());
             };
-            tracing::debug!(%error, rest = ?self.rest, ?pause, "it broke off, asking for the rest");
+            tracing::debug!(%error, rest = ?self.rest, ?pause, "broke off, asking for the rest");
             tokio::time::sleep(pause).await;
             self.body = self.rest_of().await?;
         }
