@@ -35,6 +35,7 @@
 mod archive;
 mod beneath;
 mod build;
+mod cache;
 mod decode;
 mod error;
 mod extract;
@@ -58,6 +59,9 @@ pub use build::Omitted;
 pub use build::Reason;
 pub use build::Summary;
 pub use build::build;
+pub use cache::BlockOptions;
+pub use cache::CachedSource;
+pub use cache::ContentCache;
 pub use error::Error;
 pub use error::Result;
 pub use extract::ExtractOptions;

@@ -51,6 +51,9 @@ impl Archive {
 
     async fn read_entry(&self, at: usize) -> Result<Bytes> {
         let entry = self.index().entry(at);
+        if let Some(part) = self.cache().and_then(|cache| cache.part(self, at, 0..entry.original_size)) {
+            return part.bytes().await;
+        }
         if let (Some(unit), None) = (units(&entry).next(), entry.chunks)
             && unit.is_small()
         {
@@ -82,6 +85,9 @@ impl Archive {
             return Err(Error::InvalidRange { path: path.to_owned(), start: range.start, end: range.end, size });
         }
         let at = self.index().position(entry.path).expect("the entry comes from this index");
+        if let Some(part) = self.cache().and_then(|cache| cache.part(self, at, range.clone())) {
+            return part.body().await;
+        }
         let len = range.end - range.start;
         let reader = self.reader(at, range).await?;
         let pieces = stream::try_unfold(reader, |mut reader| async move {
@@ -137,7 +143,7 @@ impl Archive {
     }
 
     /// Divides files, which come in the order of their data, into those that are read together.
-    fn group(&self, wanted: Vec<(u64, usize, String)>) -> Vec<Vec<(usize, String)>> {
+    pub(crate) fn group(&self, wanted: Vec<(u64, usize, String)>) -> Vec<Vec<(usize, String)>> {
         let mut groups: Vec<Vec<(usize, String)>> = Vec::new();
         let (mut data, mut size, mut is_open) = (0..0, 0, false);
         for (_, at, path) in wanted {
@@ -241,6 +247,14 @@ impl Reader {
 }
 
 async fn read_group(archive: Archive, group: Vec<(usize, String)>) -> Result<Vec<(String, Bytes)>> {
+    match archive.cache() {
+        Some(cache) if group.len() > 1 => cache.clone().read_group(&archive, group).await,
+        _ => fetch_group(archive, group).await,
+    }
+}
+
+/// Reads a group with one request.
+pub(crate) async fn fetch_group(archive: Archive, group: Vec<(usize, String)>) -> Result<Vec<(String, Bytes)>> {
     if let [(at, path)] = &group[..] {
         return Ok(vec![(path.clone(), archive.read_entry(*at).await?)]);
     }
