@@ -63,6 +63,7 @@ pub use cache::BlockOptions;
 pub use cache::CachedSource;
 pub use cache::ContentCache;
 pub use error::Error;
+pub use error::ErrorKind;
 pub use error::Result;
 pub use extract::ExtractOptions;
 pub use extract::Extracted;

@@ -1,4 +1,6 @@
-//! The client: push a directory, pull an archive, look at one, tag it.
+//! The client: the way to registries, pushing and tagging.
+
+mod pull;
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -9,11 +11,10 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
-use skep_archive::Archive;
-use skep_archive::ArchiveManifest;
 use skep_archive::BuildOptions;
 use skep_archive::Built;
 use skep_archive::Cancel;
+use skep_archive::ContentCache;
 use skep_archive::Limits;
 use skep_archive::Result;
 use skep_archive::Summary;
@@ -37,11 +38,13 @@ use skep_registry::transfer::UploadSettings;
 use crate::address::Address;
 use crate::address::Scheme;
 use crate::address::Store;
+use crate::caches::Caches;
 use crate::progress::OnProgress;
 use crate::progress::Phase;
 use crate::progress::Step;
-use crate::pulled::Inspected;
-use crate::pulled::Pulled;
+use crate::remote::Remote;
+
+pub use crate::client::pull::PullOptions;
 
 /// The name that a layout's one repository goes by; it never leaves this machine.
 const LAYOUT_REPO: &str = "layout";
@@ -56,8 +59,12 @@ pub struct ClientOptions {
     pub plain_http: bool,
     /// How single registries are reached, by the host that addresses name, with its port if it has one.
     pub registries: BTreeMap<String, Settings>,
+    /// What the client calls itself in requests; `skep/` and its version if nothing is said.
+    pub user_agent: Option<String>,
     /// What to refuse in archives.
     pub limits: Limits,
+    /// What to remember of registries.
+    pub caches: Caches,
 }
 
 impl ClientOptions {
@@ -71,17 +78,22 @@ impl ClientOptions {
             None => Arc::new(DockerConfig::load()?),
         };
         let (plain_http, registries) = (self.plain_http, self.registries.clone());
-        Ok(skep_http::ClientOptions { credentials, plain_http, registries, ..Default::default() })
+        let mut options = skep_http::ClientOptions { credentials, plain_http, registries, ..Default::default() };
+        if let Some(user_agent) = &self.user_agent {
+            options.user_agent.clone_from(user_agent);
+        }
+        Ok(options)
     }
 }
 
 /// The way from directories to archives in registries, and back.
 ///
-/// Cheap to clone; clones share connections and tokens.
+/// Cheap to clone; clones share connections, tokens and what is under way to [caches](ClientOptions::caches).
 #[derive(Clone, Default)]
 pub struct Client {
     options: Arc<ClientOptions>,
-    registries: Arc<Mutex<HashMap<String, Arc<dyn Registry>>>>,
+    content: Option<ContentCache>,
+    remotes: Arc<Mutex<HashMap<String, Remote>>>,
 }
 
 /// How to push a directory.
@@ -115,23 +127,20 @@ pub struct Pushed {
 impl Client {
     /// A client with options.
     pub fn new(options: ClientOptions) -> Self {
-        Self { options: Arc::new(options), registries: Arc::default() }
+        let content = options.caches.content.clone().map(ContentCache::new);
+        Self { options: Arc::new(options), content, remotes: Arc::default() }
     }
 
     /// The registry that an address is in, and the repository there.
+    ///
+    /// Where tags point is what it says now, unless the client is [offline](Caches::offline). Manifests come from the
+    /// cache when there is one, blobs and lists never. What is written through it is seen by all who share the store.
     ///
     /// # Errors
     /// `NameInvalid` for a host that cannot be one; an error of the disk for a layout that cannot be opened;
     /// malformed credentials.
     pub fn registry(&self, store: &Store) -> Result<(Arc<dyn Registry>, RepoName)> {
-        match store {
-            Store::Layout(dir) => {
-                let repo: RepoName = LAYOUT_REPO.parse()?;
-                let open = || Ok(Arc::new(Layout::single(dir, repo.clone(), LayoutOptions::default())?) as _);
-                Ok((self.shared(format!("oci:{}", dir.display()), open)?, repo))
-            }
-            Store::Repository { host, repo, scheme } => Ok((self.host(host, *scheme)?, repo.clone())),
-        }
+        self.remote(store).map(|(remote, repo)| (remote.acting, repo))
     }
 
     /// A registry by its host, `registry.example.com:5000`.
@@ -139,27 +148,45 @@ impl Client {
     /// # Errors
     /// As [`registry`](Self::registry).
     pub fn host(&self, host: &str, scheme: Option<Scheme>) -> Result<Arc<dyn Registry>> {
-        self.shared(format!("{scheme:?} {host}"), || Ok(Arc::new(self.remote(host, scheme)?) as _))
+        self.remote_host(host, scheme).map(|remote| remote.acting)
     }
 
-    /// The registry of a key, made when it is first asked for.
-    fn shared(&self, key: String, make: impl FnOnce() -> Result<Arc<dyn Registry>>) -> Result<Arc<dyn Registry>> {
-        let mut registries = self.registries.lock().unwrap_or_else(|poison| poison.into_inner());
-        if let Some(registry) = registries.get(&key) {
-            return Ok(registry.clone());
+    fn remote(&self, store: &Store) -> Result<(Remote, RepoName)> {
+        match store {
+            Store::Layout(dir) => {
+                let repo: RepoName = LAYOUT_REPO.parse()?;
+                let open = || Ok(Remote::here(Arc::new(Layout::single(dir, repo.clone(), LayoutOptions::default())?)));
+                Ok((self.shared(format!("oci:{}", dir.display()), open)?, repo))
+            }
+            Store::Repository { host, repo, scheme } => Ok((self.remote_host(host, *scheme)?, repo.clone())),
         }
-        let registry = make()?;
-        registries.insert(key, registry.clone());
-        Ok(registry)
     }
 
-    fn remote(&self, host: &str, scheme: Option<Scheme>) -> Result<Mirrors> {
+    fn remote_host(&self, host: &str, scheme: Option<Scheme>) -> Result<Remote> {
+        self.shared(format!("{scheme:?} {host}"), || self.connect(host, scheme))
+    }
+
+    /// The remote of a key, made when it is first asked for.
+    fn shared(&self, key: String, make: impl FnOnce() -> Result<Remote>) -> Result<Remote> {
+        let mut remotes = self.remotes.lock().unwrap_or_else(|poison| poison.into_inner());
+        if let Some(remote) = remotes.get(&key) {
+            return Ok(remote.clone());
+        }
+        let remote = make()?;
+        remotes.insert(key, remote.clone());
+        Ok(remote)
+    }
+
+    fn connect(&self, host: &str, scheme: Option<Scheme>) -> Result<Remote> {
+        let plain_http = self.options.plain_http || self.options.registries.get(host).is_some_and(|it| it.plain_http);
         let host = match scheme {
             Some(Scheme::Http) => format!("http://{host}"),
             Some(Scheme::Https) => format!("https://{host}"),
             None => host.to_owned(),
         };
-        Ok(Mirrors::of(&host, self.options.http()?)?)
+        let namespace = skep_http::base_url(&host, plain_http)?.to_string();
+        let upstream = Arc::new(Mirrors::of(&host, self.options.http()?)?);
+        Ok(Remote::new(upstream, namespace, &self.options.caches))
     }
 
     /// Packs a directory, and stores it under the tag of the address and those of the options.
@@ -173,7 +200,8 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future stops the work. No tag has moved then; blobs that arrived stay.
     pub async fn push(&self, dir: &Path, to: &Address, options: PushOptions, progress: OnProgress) -> Result<Pushed> {
-        let (registry, repo) = self.registry(&to.store)?;
+        let (remote, repo) = self.remote(&to.store)?;
+        remote.writable(to)?;
         let PushOptions { build, tags, annotations, if_absent } = options;
         let built = pack(dir, build, progress.clone()).await?;
         let mut all = vec![to.tag_or_latest()];
@@ -196,7 +224,7 @@ impl Client {
             epoch: source_date_epoch(),
             upload: UploadSettings { single, sent: Some(Arc::new(sent)), ..Default::default() },
         };
-        let pushed = skep_archive::push(&Place::new(registry, repo), &built, &options).await?;
+        let pushed = skep_archive::push(&Place::new(remote.acting, repo), &built, &options).await?;
         Ok(Pushed {
             manifest: pushed.manifest.descriptor().clone(),
             summary: built.summary().clone(),
@@ -208,48 +236,19 @@ impl Client {
 }
 
 impl Client {
-    /// Opens an archive: reads manifest and index, and no more. Files are read from it when they are asked for.
-    ///
-    /// # Errors
-    /// `ManifestUnknown` of the registry; `InvalidManifest`, `MissingIndex` or `MissingData` when it is
-    /// something else than an archive; `InvalidIndex`, `Limit`.
-    pub async fn pull(&self, from: &Address) -> Result<Pulled> {
-        let (registry, repo) = self.registry(&from.store)?;
-        let manifest = ArchiveManifest::parse(&get_manifest(&*registry, &repo, from).await?)?;
-        let archive = Archive::open(registry, &repo, &manifest, self.options.limits.clone()).await?;
-        Ok(Pulled::new(manifest, archive))
-    }
-
-    /// Reads the manifest of an archive, and no more.
-    ///
-    /// # Errors
-    /// As [`pull`](Self::pull), for the manifest.
-    pub async fn fetch(&self, from: &Address) -> Result<ArchiveManifest> {
-        let (registry, repo) = self.registry(&from.store)?;
-        ArchiveManifest::parse(&get_manifest(&*registry, &repo, from).await?)
-    }
-
-    /// Reads manifest and index, and counts what is in the archive.
-    ///
-    /// # Errors
-    /// As [`pull`](Self::pull).
-    pub async fn inspect(&self, from: &Address) -> Result<Inspected> {
-        let pulled = self.pull(from).await?;
-        Ok(Inspected::new(pulled.manifest().clone(), pulled.index()))
-    }
-
     /// Makes tags point to an archive, or to any other manifest, in its repository.
     ///
-    /// The manifest is read by the tag or digest of the address, so tags that move meanwhile do not mix.
+    /// The manifest is read by the tag or digest of the address, and what a tag stands for is asked for; so tags that move meanwhile do not mix.
     ///
     /// # Errors
     /// `ManifestUnknown` of the registry; `PreconditionFailed` when a tag points elsewhere and `if_absent`
     /// is set.
     pub async fn tag(&self, from: &Address, tags: &[Tag], if_absent: bool) -> Result<Digest> {
-        let (registry, repo) = self.registry(&from.store)?;
-        let manifest = get_manifest(&*registry, &repo, from).await?;
+        let (remote, repo) = self.remote(&from.store)?;
+        remote.writable(from)?;
+        let manifest = get_manifest(&*remote.acting, &repo, from).await?;
         let options = PutManifest { tags: tags.to_vec(), if_absent };
-        registry.put_manifest(&repo, &manifest, options).await?;
+        remote.acting.put_manifest(&repo, &manifest, options).await?;
         Ok(manifest.digest().clone())
     }
 }

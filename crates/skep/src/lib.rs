@@ -17,16 +17,20 @@
 //! ```
 
 mod address;
+mod caches;
 mod client;
 mod progress;
 mod pulled;
+mod remote;
 
 pub use address::Address;
 pub use address::DEFAULT_TAG;
 pub use address::Scheme;
 pub use address::Store;
+pub use caches::Caches;
 pub use client::Client;
 pub use client::ClientOptions;
+pub use client::PullOptions;
 pub use client::PushOptions;
 pub use client::Pushed;
 pub use progress::OnProgress;
@@ -38,7 +42,9 @@ pub use skep_archive::Archive;
 pub use skep_archive::ArchiveManifest;
 pub use skep_archive::BuildOptions;
 pub use skep_archive::Compression;
+pub use skep_archive::ContentCache;
 pub use skep_archive::Error;
+pub use skep_archive::ErrorKind;
 pub use skep_archive::ExtractOptions;
 pub use skep_archive::Extracted;
 pub use skep_archive::Index;
