@@ -1,7 +1,7 @@
 //! Any directory in any OCI registry, read back one file at a time.
 //!
 //! [`Client`] is the paved road: it pushes directories to registries and OCI layouts, opens archives there,
-//! and reads, lists and extracts them. What it is made of stands alone in the packages `skep-registry`,
+//! and reads, lists and extracts them; [`blocking`] has the same for programs that are not asynchronous. What it is made of stands alone in the packages `skep-registry`,
 //! `skep-http` and `skep-archive`.
 //!
 //! ```no_run
@@ -17,6 +17,7 @@
 //! ```
 
 mod address;
+pub mod blocking;
 mod caches;
 mod client;
 mod progress;
