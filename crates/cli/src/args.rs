@@ -1,6 +1,7 @@
 //! The command line: what can be said to `skep`.
 
 mod access;
+mod cache;
 mod pull;
 mod push;
 mod read;
@@ -21,6 +22,8 @@ pub(crate) use crate::args::access::ConfigPart;
 pub(crate) use crate::args::access::Doctor;
 pub(crate) use crate::args::access::Login;
 pub(crate) use crate::args::access::Logout;
+pub(crate) use crate::args::cache::Cache;
+pub(crate) use crate::args::cache::CacheFlags;
 pub(crate) use crate::args::pull::Cp;
 pub(crate) use crate::args::pull::Pull;
 pub(crate) use crate::args::push::Push;
@@ -39,6 +42,8 @@ pub(crate) use crate::args::registry::TagArgs;
 pub(crate) use crate::args::registry::Tags;
 pub(crate) use crate::args::serve::Gc;
 pub(crate) use crate::args::serve::Serve;
+pub(crate) use crate::args::value::duration;
+pub(crate) use crate::args::value::size;
 use crate::args::value::switch;
 
 /// Any directory in any OCI registry, read back one file at a time.
@@ -96,6 +101,9 @@ pub(crate) struct Global {
     /// another file: what to serve.)
     #[arg(long, global = true, env = "SKEP_CONFIG", value_name = "FILE")]
     pub(crate) client_config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheFlags,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -163,6 +171,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         part: Option<ConfigPart>,
     },
+    /// Look at what is remembered of registries, and forget it.
+    #[command(subcommand)]
+    Cache(Cache),
     /// Run a registry, over a directory or in memory.
     Serve(Serve),
     /// Remove what is not needed any more from a directory of OCI layouts, also while it is served.

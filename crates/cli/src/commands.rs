@@ -2,6 +2,7 @@
 
 mod auth;
 mod blob;
+mod cache;
 mod cat;
 mod config;
 mod copy;
@@ -28,6 +29,7 @@ use serde::Serialize;
 use skep::Address;
 use skep::Client;
 use skep::OnProgress;
+use skep::PullOptions;
 
 use crate::args::Cli;
 use crate::args::Command;
@@ -51,6 +53,11 @@ impl Session {
     pub(crate) fn new(global: &Global, config: Config) -> Self {
         let progress = Arc::new(Progress::new(global));
         Self { client: Client::new(config.client()), config, json: global.json, progress }
+    }
+
+    /// How to open what is to be kept: as the registry has it now, unless the command line says how long tags hold.
+    pub(crate) fn lasting(&self) -> PullOptions {
+        PullOptions { fresh: !self.config.cache.is_lifetime_said, ..Default::default() }
     }
 
     /// Shows what the library reports.
@@ -96,6 +103,7 @@ async fn dispatch(session: &Session, command: Command) -> Outcome {
         Command::Copy(args) => copy::copy(session, args).await,
         Command::Referrers(args) => referrers::referrers(session, args).await,
         Command::Rm(args) => rm::rm(session, args).await,
+        Command::Cache(args) => cache::cache(session, args).await,
         Command::Gc(args) => gc::gc(session, args).await,
         Command::Manifest(args) => manifest::manifest(session, args).await,
         Command::Blob(args) => blob::blob(session, args).await,

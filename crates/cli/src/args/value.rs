@@ -28,9 +28,25 @@ pub(super) fn platform(text: &str) -> Result<Platform, String> {
     }
 }
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let duration = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     duration.ok_or_else(|| "wanted a time with its units: 90s, 1h 30m, 0s".to_owned())
+}
+
+/// A number of bytes: `4096`, `100MiB`, `2 GiB`. Units count by 1024, and so do `K`, `M`, `G` and `T`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let power = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(0),
+        "k" | "kib" => Some(1),
+        "m" | "mib" => Some(2),
+        "g" | "gib" => Some(3),
+        "t" | "tib" => Some(4),
+        _ => None,
+    };
+    let bytes =
+        power.zip(number.parse::<u64>().ok()).and_then(|(power, number)| number.checked_mul(1024u64.pow(power)));
+    bytes.ok_or_else(|| "wanted a number of bytes, or one with a unit: 4096, 100MiB, 2GiB".to_owned())
 }
 
 pub(super) fn compression(text: &str) -> Result<Compression, String> {
@@ -57,6 +73,16 @@ mod tests {
         }
         for text in ["", "1", "-1h", "1 month", "soon"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_parse() {
+        for (text, bytes) in [("0", 0), ("4096", 4096), ("1KiB", 1024), ("100 MiB", 100 << 20), ("2g", 2 << 30)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "GiB", "1.5GiB", "-1", "1kB", "16777216TiB", "1 2"] {
+            assert!(size(text).is_err(), "{text}");
         }
     }
 
