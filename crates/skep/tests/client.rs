@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use skep::Address;
 use skep::Client;
+use skep::ClientOptions;
 use skep::Error;
 use skep::ExtractOptions;
 use skep::OnProgress;
@@ -23,6 +24,9 @@ use skep_registry::Registry;
 use skep_registry::RegistryExt;
 use skep_registry::media_type;
 use tempfile::TempDir;
+use tokio::io::AsyncBufReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::io::BufReader;
 use tokio::net::TcpListener;
 
 fn quiet() -> OnProgress {
@@ -134,4 +138,26 @@ async fn a_directory_that_is_not_there_pushes_nothing() {
     let error = Client::default().push(Path::new("/no/where"), &address, PushOptions::default(), quiet()).await;
     assert!(matches!(error.unwrap_err(), Error::Io { .. }));
     assert!(memory.list_repos(&Default::default()).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn the_client_says_who_it_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: Address = format!("{}/team/site:v1", listener.local_addr().unwrap()).parse().unwrap();
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = String::new();
+        let mut lines = BufReader::new(&mut stream).lines();
+        while let Some(line) = lines.next_line().await.unwrap()
+            && !line.is_empty()
+        {
+            head += &format!("{}\n", line.to_lowercase());
+        }
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.unwrap();
+        head
+    });
+    let options = ClientOptions { user_agent: Some("hive/7".to_owned()), ..Default::default() };
+    assert!(Client::new(options).pull(&address).await.unwrap_err().is_not_found());
+    let head = asked.await.unwrap();
+    assert!(head.contains("user-agent: hive/7\n"), "{head}");
 }
