@@ -11,6 +11,7 @@ use bytes::Bytes;
 use skep_registry::Registry;
 use skep_registry::RepoName;
 
+use crate::cache::ContentCache;
 use crate::error::Error;
 use crate::error::Result;
 use crate::format::Entry;
@@ -29,7 +30,10 @@ use crate::source::Source;
 /// links in the archive are followed inside of it, by their names and 40 at most; what leads out of it is
 /// not found.
 #[derive(Clone, Debug)]
-pub struct Archive(Arc<Inner>);
+pub struct Archive {
+    inner: Arc<Inner>,
+    cache: Option<ContentCache>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -67,7 +71,7 @@ impl Archive {
             let (want, came) = (index.data_size(), source.size());
             return Err(Error::index(format!("it is of {want} bytes of data, there are {came}")));
         }
-        Ok(Self(Arc::new(Inner { index, source, limits })))
+        Ok(Self { inner: Arc::new(Inner { index, source, limits }), cache: None })
     }
 
     /// Opens an archive in a registry: one request, for the index.
@@ -81,13 +85,27 @@ impl Archive {
         manifest: &ArchiveManifest,
         limits: Limits,
     ) -> Result<Self> {
+        let source = BlobSource::new(registry.clone(), repo.clone(), manifest.data.clone());
+        Self::open_over(&*registry, repo, manifest, Arc::new(source), limits).await
+    }
+
+    /// Opens an archive in a registry whose data is read from elsewhere, through a cache for instance.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_over(
+        registry: &dyn Registry,
+        repo: &RepoName,
+        manifest: &ArchiveManifest,
+        source: Arc<dyn Source>,
+        limits: Limits,
+    ) -> Result<Self> {
         let (index, data) = (&manifest.index, &manifest.data);
         if index.size > limits.index {
             return Err(Error::limit("the index, in bytes,", limits.index, index.size));
         }
         let blob = registry.get_blob(repo, &index.digest, None).await?;
         let bytes = blob.body.verify(&index.digest, Some(index.size)).bytes(limits.index).await?;
-        let source = Arc::new(BlobSource::new(registry, repo.clone(), data.clone()));
         // Checking a large index takes a while.
         let opening = tokio::task::spawn_blocking(move || Self::new(bytes, source, limits));
         let archive = opening.await.expect("opening an archive does not panic")?;
@@ -105,19 +123,28 @@ impl Archive {
         Self::new(read_index(index_path, &limits)?, Arc::new(FileSource::open(data_path)?), limits)
     }
 
+    /// The same archive, with a cache for what is read of it.
+    pub fn with_cache(self, cache: ContentCache) -> Self {
+        Self { cache: Some(cache), ..self }
+    }
+
+    pub(crate) fn cache(&self) -> Option<&ContentCache> {
+        self.cache.as_ref()
+    }
+
     /// What the index says.
     pub fn index(&self) -> &Index {
-        &self.0.index
+        &self.inner.index
     }
 
     /// Where the data is read from.
     pub fn source(&self) -> &Arc<dyn Source> {
-        &self.0.source
+        &self.inner.source
     }
 
     /// What is refused.
     pub fn limits(&self) -> &Limits {
-        &self.0.limits
+        &self.inner.limits
     }
 
     /// The regular file that a path leads to.

@@ -1,10 +1,14 @@
 //! Errors: what can go wrong with an archive.
 
+mod kind;
+
 use std::io;
 use std::path::Path;
 use std::path::PathBuf;
 
 use skep_registry::Code;
+
+pub use kind::ErrorKind;
 
 /// The result of every call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

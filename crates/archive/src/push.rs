@@ -7,6 +7,7 @@ use futures_util::future;
 use jiff::Timestamp;
 use skep_registry::Annotations;
 use skep_registry::Body;
+use skep_registry::Descriptor;
 use skep_registry::Manifest;
 use skep_registry::ManifestRef;
 use skep_registry::PutManifest;
@@ -16,6 +17,7 @@ use skep_registry::transfer::Place;
 use skep_registry::transfer::UploadSettings;
 
 use crate::build::Built;
+use crate::build::Unchanged;
 use crate::error::Result;
 use crate::manifest::ArchiveManifest;
 use crate::manifest::CREATED;
@@ -63,14 +65,18 @@ pub struct Pushed {
 /// # Errors
 /// `InvalidManifest` when [`PushOptions::epoch`] is no time of the calendar.
 pub fn manifest_of(built: &Built, options: &PushOptions) -> Result<Manifest> {
+    describe(built.index_descriptor(), built.data_descriptor(), built.newest_ns(), options)
+}
+
+fn describe(index: &Descriptor, data: &Descriptor, newest_ns: Option<i64>, options: &PushOptions) -> Result<Manifest> {
     let mut annotations = options.annotations.clone();
     if !annotations.contains_key(CREATED) {
-        let seconds = options.epoch.unwrap_or_else(|| built.newest_ns().unwrap_or(0).div_euclid(1_000_000_000));
+        let seconds = options.epoch.unwrap_or_else(|| newest_ns.unwrap_or(0).div_euclid(1_000_000_000));
         let created = Timestamp::from_second(seconds)
             .map_err(|error| crate::Error::InvalidManifest { why: format!("{seconds} seconds: {error}") })?;
         annotations.insert(CREATED.to_owned(), created.to_string());
     }
-    Ok(ArchiveManifest::write(built.index_descriptor(), built.data_descriptor(), annotations))
+    Ok(ArchiveManifest::write(index, data, annotations))
 }
 
 /// Pushes an archive that was built.
@@ -117,6 +123,33 @@ pub async fn push(to: &Place, built: &Built, options: &PushOptions) -> Result<Pu
     let options = PutManifest { tags: options.tags.clone(), if_absent: options.if_absent };
     to.registry.put_manifest(&to.repo, &manifest, options).await?;
     Ok(Pushed { manifest_sent: true, ..pushed })
+}
+
+/// Pushes what an archive in the same repository has already, as [`unchanged`](crate::unchanged()) has found: a manifest, at
+/// most, which differs from that of the archive by its annotations or tags.
+///
+/// # Errors
+/// As [`push`]; `ManifestBlobUnknown` of the registry when it has lost what the archive is made of.
+pub async fn push_again(
+    to: &Place,
+    before: &ArchiveManifest,
+    unchanged: &Unchanged,
+    options: &PushOptions,
+) -> Result<Pushed> {
+    let manifest = describe(&before.index, &before.data, unchanged.newest_ns, options)?;
+    let is_there = is_there(to, &manifest, &options.tags).await?;
+    if !is_there {
+        let options = PutManifest { tags: options.tags.clone(), if_absent: options.if_absent };
+        to.registry.put_manifest(&to.repo, &manifest, options).await?;
+    }
+    Ok(Pushed {
+        manifest,
+        manifest_sent: !is_there,
+        blobs_sent: 0,
+        bytes_sent: 0,
+        blobs_there: 3,
+        bytes_there: empty_config().size + before.index.size + before.data.size,
+    })
 }
 
 /// Tells whether all tags point to a manifest, or it is there if there are no tags.

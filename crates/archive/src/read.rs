@@ -16,6 +16,9 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::read::content::Content;
 
+pub(crate) use content::Piece;
+pub(crate) use many::fetch_group;
+
 pub use file::File;
 pub use many::ReadOptions;
 

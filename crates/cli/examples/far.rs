@@ -90,7 +90,7 @@ async fn main() -> Result<()> {
     };
     let took = began.elapsed();
     let (requests, down) = (requests.load(Ordering::Relaxed) - before.0, link.down() - before.1);
-    let least = if bandwidth == 0 { 0 } else { down * 1000 / bandwidth };
+    let least = (down * 1000).checked_div(bandwidth).unwrap_or(0);
     println!(
         r#"{{"ms":{},"requests":{requests},"down":{down},"content":{content},"connections":{},"least_ms":{least},"round_trips":{:.1}}}"#,
         took.as_millis(),

@@ -1,6 +1,7 @@
 //! The command line: what can be said to `skep`.
 
 mod access;
+mod cache;
 mod config;
 mod pull;
 mod push;
@@ -22,6 +23,8 @@ pub(crate) use crate::args::access::Auth;
 pub(crate) use crate::args::access::Doctor;
 pub(crate) use crate::args::access::Login;
 pub(crate) use crate::args::access::Logout;
+pub(crate) use crate::args::cache::Cache;
+pub(crate) use crate::args::cache::CacheFlags;
 pub(crate) use crate::args::config::Alias;
 pub(crate) use crate::args::config::ConfigPart;
 pub(crate) use crate::args::config::Man;
@@ -53,6 +56,8 @@ pub(crate) use crate::args::serve::Gc;
 pub(crate) use crate::args::serve::Serve;
 pub(crate) use crate::args::value::Glob;
 pub(crate) use crate::args::value::Part;
+pub(crate) use crate::args::value::bytes;
+pub(crate) use crate::args::value::duration;
 use crate::args::value::switch;
 
 /// Any directory in any OCI registry, read back one file at a time.
@@ -107,10 +112,13 @@ pub(crate) struct Global {
     pub(crate) plain_http: bool,
 
     /// The configuration of this command, in place of ~/.config/skep/config.toml. It says how single registries are
-    /// reached, has aliases, and defaults of flags; `skep config` prints what holds. (It is not called --config, because `skep serve --config` is
-    /// another file: what to serve.)
+    /// reached and what is remembered of them, has aliases, and defaults of flags; `skep config` prints what holds. (It
+    /// is not called --config, because `skep serve --config` is another file: what to serve.)
     #[arg(long, global = true, env = "SKEP_CONFIG", value_name = "FILE")]
     pub(crate) client_config: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheFlags,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -189,6 +197,9 @@ pub(crate) enum Command {
     /// Give addresses short names, which stand for them in every command.
     #[command(subcommand)]
     Alias(Alias),
+    /// Look at what is remembered of registries, and forget it.
+    #[command(subcommand)]
+    Cache(Cache),
     /// Run a registry, over a directory or in memory.
     Serve(Serve),
     /// Remove what is not needed any more from a directory of OCI layouts, also while it is served.

@@ -3,6 +3,7 @@
 mod alias;
 mod auth;
 mod blob;
+mod cache;
 mod cat;
 mod config;
 mod copy;
@@ -34,6 +35,7 @@ use serde::Serialize;
 use skep::Address;
 use skep::Client;
 use skep::OnProgress;
+use skep::PullOptions;
 
 use crate::args::Command;
 use crate::args::Global;
@@ -57,6 +59,11 @@ impl Session {
     pub(crate) fn new(global: &Global, config: Config) -> Self {
         let progress = Arc::new(Progress::new(global));
         Self { client: Client::new(config.client()), config, json: global.json, progress }
+    }
+
+    /// How to open what is to be kept: as the registry has it now, unless the command line says how long tags hold.
+    pub(crate) fn lasting(&self) -> PullOptions {
+        PullOptions { fresh: !self.config.cache.is_lifetime_said, ..Default::default() }
     }
 
     /// Shows what the library reports.
@@ -106,6 +113,7 @@ async fn dispatch(session: &Session, command: Command) -> Outcome {
         Command::Copy(args) => copy::copy(session, args).await,
         Command::Referrers(args) => referrers::referrers(session, args).await,
         Command::Rm(args) => rm::rm(session, args).await,
+        Command::Cache(args) => cache::cache(session, args).await,
         Command::Gc(args) => gc::gc(session, args).await,
         Command::Manifest(args) => manifest::manifest(session, args).await,
         Command::Blob(args) => blob::blob(session, args).await,

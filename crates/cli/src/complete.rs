@@ -46,6 +46,11 @@ const SHELLS: Shells<'static> = Shells(&[&WholeWordBash, &Elvish, &Fish, &Powers
 pub(crate) fn answer() -> Option<ExitCode> {
     let shell = std::env::var_os(VARIABLE).filter(|shell| !shell.is_empty())?;
     let config = Config::load().unwrap_or_else(|_| Config::unread());
+    // The line is not understood yet, so that its own flags do not count.
+    let config = match line::unsaid(&config) {
+        Ok(global) => config.with_flags(&global),
+        Err(_) => config,
+    };
     // What is behind the first `--` is what was typed.
     let words: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
     let candidates = Arc::new(Candidates::new(config, words, &shell));

@@ -1,6 +1,7 @@
-//! The configuration of the command: a TOML file that says how single registries are reached, which short names there
-//! are for addresses, and what holds where a flag is not given.
+//! The configuration of the command: a TOML file that says how single registries are reached, what is remembered of
+//! them, which short names there are for addresses, and what holds where a flag is not given.
 
+mod cache;
 mod edit;
 
 use std::collections::BTreeMap;
@@ -17,10 +18,13 @@ use toml::Spanned;
 
 use crate::alias;
 use crate::alias::Aliases;
+use crate::args::Global;
 use crate::exit::Outcome;
 use crate::line;
 use crate::pointed;
 
+use cache::CacheConfig;
+pub(crate) use cache::usual_cache;
 pub(crate) use edit::edit;
 
 /// What holds for a command: the file, and what the command line adds.
@@ -33,6 +37,7 @@ pub(crate) struct Config {
     pub(crate) plain_http: bool,
     /// By host.
     pub(crate) registries: BTreeMap<String, Settings>,
+    pub(crate) cache: CacheConfig,
     pub(crate) aliases: Aliases,
     /// Values of flags that are not given, by their names without the dashes.
     pub(crate) defaults: BTreeMap<String, Vec<String>>,
@@ -45,6 +50,7 @@ struct File {
     alias: BTreeMap<Spanned<String>, Spanned<String>>,
     default: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
     registry: BTreeMap<Spanned<String>, Settings>,
+    cache: cache::Table,
 }
 
 impl Config {
@@ -66,7 +72,8 @@ impl Config {
         Self { path, is_there, ..Self::default() }
     }
 
-    /// Understands the text of a file. Certificates that it names are beside it, if their path is not absolute.
+    /// Understands the text of a file. What it names, certificates and the cache, is beside it, if the path is not
+    /// absolute.
     pub(crate) fn parse(path: &Path, text: &str) -> Outcome<Self> {
         let file: File = pointed::parse(path, text)?;
         let mut config = Self::default();
@@ -88,13 +95,19 @@ impl Config {
             let values = values.map_err(|why| pointed::at(path, text, Some(flag.span()), &why))?;
             config.defaults.insert(flag.into_inner(), values);
         }
+        config.cache = CacheConfig::parse(path, text, file.cache)?;
         Ok(config)
+    }
+
+    /// What holds with the flags, which go before the file.
+    pub(crate) fn with_flags(self, global: &Global) -> Self {
+        Self { plain_http: global.plain_http, cache: self.cache.with_flags(&global.cache), ..self }
     }
 
     /// The options of every client that a command makes.
     pub(crate) fn client(&self) -> ClientOptions {
         let (plain_http, registries) = (self.plain_http, self.registries.clone());
-        ClientOptions { plain_http, registries, ..Default::default() }
+        ClientOptions { plain_http, registries, caches: self.cache.caches(), ..Default::default() }
     }
 }
 
@@ -190,6 +203,9 @@ mod tests {
             ("[alias]\na = 'alpine'", ":2:5:", "host"),
             ("[default]\njobs = 1\njobz = 1", ":3:1:", "near it: jobs"),
             ("[default]\njobs = 'hunter'", ":2:1:", "cannot be jobs"),
+            ("[cache]\nmax-size = 'much'", ":2:12:", "wanted a number of bytes"),
+            ("[cache]\ntag-lifetime = '1'", ":2:16:", "wanted a time"),
+            ("[cache]\nmax = 1", ":2:1:", "unknown field `max`"),
             ("registry", ":1:", "expected"),
         ] {
             let said = format!("{:?}", parse(text).map(|_| ()).unwrap_err()).replace("\\\"", "\"");

@@ -238,6 +238,9 @@ fn hint_for(error: &skep_registry::Error, exit: Exit) -> Option<&'static str> {
         return Some(trouble.advice());
     }
     match (error.code(), exit) {
+        (Code::Unavailable, _) if error.message().contains("offline: ") => {
+            Some("leave out --offline to ask the registry")
+        }
         (Code::Unauthorized, _) => {
             Some("`skep auth status` tells which credentials there are, `skep login HOST` keeps new ones")
         }

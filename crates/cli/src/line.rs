@@ -12,6 +12,7 @@ use skep::Address;
 use toml::Value;
 
 use crate::args::Cli;
+use crate::args::Global;
 use crate::config::Config;
 
 /// Reads the command line: what is said there, else in the environment, else in the file.
@@ -19,6 +20,12 @@ pub(crate) fn parse(config: &Config) -> Result<Cli, clap::Error> {
     let mut command = command(config);
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// What holds of the global flags where the line has none: what is said in the environment, else in the file.
+pub(crate) fn unsaid(config: &Config) -> Result<Global, clap::Error> {
+    let matches = command(config).try_get_matches_from(["skep", "version"])?;
+    Cli::from_arg_matches(&matches).map(|cli| cli.global)
 }
 
 /// Tells whether JSON is wanted on a line that is not understood.

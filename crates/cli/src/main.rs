@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     let outcome = match loaded {
         Err(failure) if !cli.command.is_local() => Err(failure),
         loaded => {
-            let config = Config { plain_http: cli.global.plain_http, ..loaded.unwrap_or(unread) };
+            let config = loaded.unwrap_or(unread).with_flags(&cli.global);
             runtime.block_on(run(cli, config))
         }
     };

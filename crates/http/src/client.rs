@@ -275,8 +275,13 @@ impl Registry for Client {
     }
 }
 
-/// The URL of a registry from what people write.
-fn base_url(host: &str, plain_http: bool) -> Result<Url> {
+/// The URL of a registry from what people write: the same for all ways to write it.
+///
+/// A host without a scheme is spoken to without TLS if `plain_http` is set, or if it is on this machine.
+///
+/// # Errors
+/// `NameInvalid` when this is not the host of a registry.
+pub fn base_url(host: &str, plain_http: bool) -> Result<Url> {
     // What stands before an @ may be a password.
     let shown = host.rsplit_once('@').map_or(host, |(_, rest)| rest);
     let invalid = |why: &str| Error::new(Code::NameInvalid, format!("{shown:?} is not the host of a registry: {why}"));

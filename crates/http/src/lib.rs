@@ -73,6 +73,8 @@ pub use client::Client;
 #[cfg(feature = "client")]
 pub use client::ClientOptions;
 #[cfg(feature = "client")]
+pub use client::base_url;
+#[cfg(feature = "client")]
 pub use client::proxies::Proxies;
 #[cfg(feature = "client")]
 pub use client::resource::Resource;

@@ -66,7 +66,8 @@ pub struct CachedOptions {
 /// **Tags** are believed for [`CachedOptions::tag_lifetime`]. A registry that is `Unavailable` is stood in
 /// for by what it said last, however old. That something is not there is never kept.
 ///
-/// **Writes** pass through, and tags they move are forgotten. Lists pass through.
+/// **Writes** pass through, and tags they move are forgotten, by every process with the same store: what was asked
+/// before a write is not believed after it, whoever notes it when. Lists pass through.
 /// [`locate_blob`](Registry::locate_blob) says that there is no other place, since who reads elsewhere
 /// reads past the cache.
 ///
@@ -77,12 +78,19 @@ pub struct CachedOptions {
 #[derive(Clone, Debug)]
 pub struct Cached<R> {
     origin: Arc<Origin<R>>,
+    fresh: bool,
 }
 
 impl<R: Registry> Cached<R> {
     /// Puts a cache before a registry.
     pub fn new(upstream: R, store: Arc<dyn CacheStore>, options: CachedOptions) -> Self {
-        Self { origin: Arc::new(Origin::new(upstream, store, options)) }
+        Self { origin: Arc::new(Origin::new(upstream, store, options)), fresh: false }
+    }
+
+    /// The same cache for those who act on what they find: where a tag points is what the registry says now, by a
+    /// HEAD when the manifest is known, or an error; offline, it is what was said last.
+    pub fn fresh(&self) -> Self {
+        Self { origin: self.origin.clone(), fresh: true }
     }
 
     /// The registry behind the cache.
@@ -111,11 +119,11 @@ impl<R: Registry> Registry for Cached<R> {
     }
 
     async fn get_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Manifest> {
-        manifest::get(&self.origin, repo, reference).await
+        manifest::get(&self.origin, repo, reference, self.fresh).await
     }
 
     async fn head_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Descriptor> {
-        manifest::head(&self.origin, repo, reference).await
+        manifest::head(&self.origin, repo, reference, self.fresh).await
     }
 
     async fn put_blob(&self, repo: &RepoName, descriptor: &Descriptor, body: Body) -> Result<()> {

@@ -36,7 +36,8 @@ pub const MAX_VALUE: usize = 16 << 20;
 /// Nothing here fails: what cannot be read is not there, what cannot be kept is dropped.
 #[async_trait]
 pub trait CacheStore: Debug + Send + Sync + 'static {
-    /// The value of a key: the bytes that were put last, or none.
+    /// The value of a key: the bytes that were put last, or none. A value that may have been changed since is
+    /// given only if [`Key::accepts`] it.
     async fn get(&self, key: &Key) -> Option<Bytes>;
 
     /// Tells whether there seems to be a value, for less than it takes to read it.

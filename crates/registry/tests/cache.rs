@@ -24,6 +24,7 @@ use skep_registry::Cached;
 use skep_registry::CachedOptions;
 use skep_registry::Code;
 use skep_registry::Digest;
+use skep_registry::Memory;
 use skep_registry::MemoryStore;
 use skep_registry::PutManifest;
 use skep_registry::Registry;
@@ -489,6 +490,47 @@ async fn several_caches_share_a_directory_that_is_too_small() {
 }
 
 const MIB: usize = 1 << 20;
+
+#[tokio::test]
+async fn a_fresh_view_asks_for_tags_and_is_not_stood_in_for() {
+    let options = CachedOptions { tag_lifetime: Duration::from_secs(3600), ..Default::default() };
+    let (upstream, cached) = in_memory(options);
+    let one = push(&upstream.memory, "one", &["v1"]).await;
+    let reference = tag("v1").into();
+    assert_eq!(cached.get_manifest(&repo(), &reference).await.unwrap(), one);
+    assert_eq!(cached.fresh().get_manifest(&repo(), &reference).await.unwrap(), one);
+    assert_eq!(upstream.calls(), ["get_manifest by tag", "head_manifest by tag"]);
+    let two = push(&upstream.memory, "two", &["v1"]).await;
+    assert_eq!(cached.get_manifest(&repo(), &reference).await.unwrap(), one);
+    assert_eq!(&cached.fresh().head_manifest(&repo(), &reference).await.unwrap(), two.descriptor());
+    // What it has learned holds for all.
+    assert_eq!(cached.get_manifest(&repo(), &reference).await.unwrap(), two);
+    upstream.fail(Code::Unavailable);
+    let error = cached.fresh().get_manifest(&repo(), &reference).await.unwrap_err();
+    assert_eq!(error.code(), &Code::Unavailable);
+    assert!(cached.fresh().head_manifest(&repo(), &reference).await.is_err());
+    assert_eq!(cached.get_manifest(&repo(), &reference).await.unwrap(), two);
+}
+
+#[tokio::test]
+async fn what_another_process_asked_before_a_write_is_not_believed_after_it() {
+    let options = || CachedOptions { tag_lifetime: Duration::from_secs(3600), ..Default::default() };
+    let store = Arc::new(MemoryStore::new(64 << 20));
+    // What the registry was, to one who asks before a write and hears of it after that.
+    let before = Arc::new(Double::new());
+    let slow = Cached::new(before.clone(), store.clone(), options());
+    push(&before.memory, "one", &["v1"]).await;
+    before.hold();
+    let asked = tokio::spawn(async move { slow.get_manifest(&repo(), &tag("v1").into()).await });
+    while before.calls().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let quick = Cached::new(Memory::default(), store, options());
+    let two = push(&quick, "two", &["v1"]).await;
+    before.release();
+    assert_ne!(asked.await.unwrap().unwrap(), two);
+    assert_eq!(quick.get_manifest(&repo(), &tag("v1").into()).await.unwrap(), two);
+}
 
 fn in_memory(options: CachedOptions) -> (Arc<Double>, Cached<Arc<Double>>) {
     over(Arc::new(MemoryStore::new(64 << 20)), options)

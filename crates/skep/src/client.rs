@@ -1,4 +1,6 @@
-//! The client: push a directory, pull an archive, look at one, tag it.
+//! The client: the way to registries, pushing and tagging.
+
+mod pull;
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
@@ -13,6 +15,8 @@ use skep_archive::Archive;
 use skep_archive::ArchiveManifest;
 use skep_archive::BuildOptions;
 use skep_archive::Built;
+use skep_archive::ContentCache;
+use skep_archive::Error;
 use skep_archive::Limits;
 use skep_archive::Result;
 use skep_archive::Summary;
@@ -21,6 +25,7 @@ use skep_http::DockerConfig;
 use skep_http::Mirrors;
 use skep_http::Settings;
 use skep_registry::Annotations;
+use skep_registry::Code;
 use skep_registry::Descriptor;
 use skep_registry::Digest;
 use skep_registry::Layout;
@@ -36,14 +41,17 @@ use skep_registry::transfer::UploadSettings;
 use crate::address::Address;
 use crate::address::Scheme;
 use crate::address::Store;
+use crate::caches::Caches;
 use crate::pack::Origin;
+use crate::pack::on_thread;
 use crate::pack::pack;
 use crate::pack::source_date_epoch;
 use crate::progress::OnProgress;
 use crate::progress::Phase;
 use crate::progress::Step;
-use crate::pulled::Inspected;
-use crate::pulled::Pulled;
+use crate::remote::Remote;
+
+pub use crate::client::pull::PullOptions;
 
 /// The name that a layout's one repository goes by; it never leaves this machine.
 const LAYOUT_REPO: &str = "layout";
@@ -58,8 +66,12 @@ pub struct ClientOptions {
     pub plain_http: bool,
     /// How single registries are reached, by the host that addresses name, with its port if it has one.
     pub registries: BTreeMap<String, Settings>,
+    /// What the client calls itself in requests; `skep/` and its version if nothing is said.
+    pub user_agent: Option<String>,
     /// What to refuse in archives.
     pub limits: Limits,
+    /// What to remember of registries.
+    pub caches: Caches,
 }
 
 impl ClientOptions {
@@ -73,17 +85,22 @@ impl ClientOptions {
             None => Arc::new(DockerConfig::load()?),
         };
         let (plain_http, registries) = (self.plain_http, self.registries.clone());
-        Ok(skep_http::ClientOptions { credentials, plain_http, registries, ..Default::default() })
+        let mut options = skep_http::ClientOptions { credentials, plain_http, registries, ..Default::default() };
+        if let Some(user_agent) = &self.user_agent {
+            options.user_agent.clone_from(user_agent);
+        }
+        Ok(options)
     }
 }
 
 /// The way from directories to archives in registries, and back.
 ///
-/// Cheap to clone; clones share connections and tokens.
+/// Cheap to clone; clones share connections, tokens and what is under way to [caches](ClientOptions::caches).
 #[derive(Clone, Default)]
 pub struct Client {
     options: Arc<ClientOptions>,
-    registries: Arc<Mutex<HashMap<String, Arc<dyn Registry>>>>,
+    content: Option<ContentCache>,
+    remotes: Arc<Mutex<HashMap<String, Remote>>>,
 }
 
 /// How to push a directory.
@@ -139,7 +156,8 @@ pub struct Pushed {
 impl Client {
     /// A client with options.
     pub fn new(options: ClientOptions) -> Self {
-        Self { options: Arc::new(options), registries: Arc::default() }
+        let content = options.caches.content.clone().map(ContentCache::new);
+        Self { options: Arc::new(options), content, remotes: Arc::default() }
     }
 
     /// How it behaves.
@@ -149,18 +167,14 @@ impl Client {
 
     /// The registry that an address is in, and the repository there.
     ///
+    /// Where tags point is what it says now, unless the client is [offline](Caches::offline). Manifests come from the
+    /// cache when there is one, blobs and lists never. What is written through it is seen by all who share the store.
+    ///
     /// # Errors
     /// `NameInvalid` for a host that cannot be one; an error of the disk for a layout that cannot be opened;
     /// malformed credentials.
     pub fn registry(&self, store: &Store) -> Result<(Arc<dyn Registry>, RepoName)> {
-        match store {
-            Store::Layout(dir) => {
-                let repo: RepoName = LAYOUT_REPO.parse()?;
-                let open = || Ok(Arc::new(Layout::single(dir, repo.clone(), LayoutOptions::default())?) as _);
-                Ok((self.shared(format!("oci:{}", dir.display()), open)?, repo))
-            }
-            Store::Repository { host, repo, scheme } => Ok((self.host(host, *scheme)?, repo.clone())),
-        }
+        self.remote(store).map(|(remote, repo)| (remote.acting, repo))
     }
 
     /// A registry by its host, `registry.example.com:5000`.
@@ -168,30 +182,50 @@ impl Client {
     /// # Errors
     /// As [`registry`](Self::registry).
     pub fn host(&self, host: &str, scheme: Option<Scheme>) -> Result<Arc<dyn Registry>> {
-        self.shared(format!("{scheme:?} {host}"), || Ok(Arc::new(self.remote(host, scheme)?) as _))
+        self.remote_host(host, scheme).map(|remote| remote.acting)
     }
 
-    /// The registry of a key, made when it is first asked for.
-    fn shared(&self, key: String, make: impl FnOnce() -> Result<Arc<dyn Registry>>) -> Result<Arc<dyn Registry>> {
-        let mut registries = self.registries.lock().unwrap_or_else(|poison| poison.into_inner());
-        if let Some(registry) = registries.get(&key) {
-            return Ok(registry.clone());
+    fn remote(&self, store: &Store) -> Result<(Remote, RepoName)> {
+        match store {
+            Store::Layout(dir) => {
+                let repo: RepoName = LAYOUT_REPO.parse()?;
+                let open = || Ok(Remote::here(Arc::new(Layout::single(dir, repo.clone(), LayoutOptions::default())?)));
+                Ok((self.shared(format!("oci:{}", dir.display()), open)?, repo))
+            }
+            Store::Repository { host, repo, scheme } => Ok((self.remote_host(host, *scheme)?, repo.clone())),
         }
-        let registry = make()?;
-        registries.insert(key, registry.clone());
-        Ok(registry)
     }
 
-    fn remote(&self, host: &str, scheme: Option<Scheme>) -> Result<Mirrors> {
+    fn remote_host(&self, host: &str, scheme: Option<Scheme>) -> Result<Remote> {
+        self.shared(format!("{scheme:?} {host}"), || self.connect(host, scheme))
+    }
+
+    /// The remote of a key, made when it is first asked for.
+    fn shared(&self, key: String, make: impl FnOnce() -> Result<Remote>) -> Result<Remote> {
+        let mut remotes = self.remotes.lock().unwrap_or_else(|poison| poison.into_inner());
+        if let Some(remote) = remotes.get(&key) {
+            return Ok(remote.clone());
+        }
+        let remote = make()?;
+        remotes.insert(key, remote.clone());
+        Ok(remote)
+    }
+
+    fn connect(&self, host: &str, scheme: Option<Scheme>) -> Result<Remote> {
+        let plain_http = self.options.plain_http || self.options.registries.get(host).is_some_and(|it| it.plain_http);
         let host = match scheme {
             Some(Scheme::Http) => format!("http://{host}"),
             Some(Scheme::Https) => format!("https://{host}"),
             None => host.to_owned(),
         };
-        Ok(Mirrors::of(&host, self.options.http()?)?)
+        let namespace = skep_http::base_url(&host, plain_http)?.to_string();
+        let upstream = Arc::new(Mirrors::of(&host, self.options.http()?)?);
+        Ok(Remote::new(upstream, namespace, &self.options.caches))
     }
 
     /// Packs a directory, and stores it under the tag of the address and those of the options.
+    ///
+    /// A directory that the tag has already, by all that an index says of it, is read and not packed.
     ///
     /// Nothing is visible in the registry before all of it is there. What is there already is not sent.
     ///
@@ -202,10 +236,57 @@ impl Client {
     /// # Cancel safety
     /// Dropping the future stops the work. No tag has moved then; blobs that arrived stay.
     pub async fn push(&self, dir: &Path, to: &Address, options: PushOptions, progress: OnProgress) -> Result<Pushed> {
-        // A registry that cannot be is found out before all the work.
-        self.registry(&to.store)?;
+        // A registry that cannot be written is found out before all the work.
+        self.remote(&to.store)?.0.writable(to)?;
+        if let Some(pushed) = self.push_unchanged(dir, to, &options, progress.clone()).await? {
+            return Ok(pushed);
+        }
         let built = pack(Origin::Directory(dir.to_owned()), options.build.clone(), progress.clone()).await?;
         self.push_built(&built, to, options, progress).await
+    }
+
+    /// Pushes a directory that the tag has already, without packing it. None if it has not.
+    async fn push_unchanged(
+        &self,
+        dir: &Path,
+        to: &Address,
+        options: &PushOptions,
+        progress: OnProgress,
+    ) -> Result<Option<Pushed>> {
+        let (remote, repo) = self.remote(&to.store)?;
+        let options = options.clone();
+        let before = remote.acting.get_manifest(&repo, &to.tag_or_latest().into()).await;
+        let before = match before {
+            Ok(manifest) => ArchiveManifest::parse(&manifest),
+            // Better now than when all is packed.
+            Err(error) if *error.code() == Code::Unavailable => return Err(error.context(to).into()),
+            Err(error) => Err(error.into()),
+        };
+        // Whatever else is wrong with what is there, it is about to be replaced; and some may write and not read.
+        let Ok(before) = before else { return Ok(None) };
+        let archive = Archive::open(remote.looking, &repo, &before, options.build.limits.clone()).await;
+        let Ok(archive) = archive else { return Ok(None) };
+        let (dir, mut build) = (dir.to_owned(), options.build.clone());
+        build.epoch = build.epoch.or_else(source_date_epoch);
+        let looking = on_thread(options.build.cancel.clone(), move || {
+            skep_archive::unchanged(&dir, &build, archive.index(), &|at| {
+                progress(Step { phase: Phase::Pack, done: at.bytes, total: at.bytes_total });
+            })
+        });
+        let Some(unchanged) = looking.await? else { return Ok(None) };
+        let place = Place::new(remote.acting, repo);
+        match skep_archive::push_again(&place, &before, &unchanged, &options.of_archive(to)).await {
+            Ok(pushed) => Ok(Some(Pushed {
+                manifest: pushed.manifest.descriptor().clone(),
+                summary: unchanged.summary,
+                index_size: before.index.size,
+                sent_blobs: 0,
+                sent_bytes: 0,
+            })),
+            // It has lost what the archive is made of.
+            Err(Error::Registry(error)) if *error.code() == Code::ManifestBlobUnknown => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Stores an archive that was built, as [`push`](Self::push) does; of the options, `build` does not count.
@@ -222,7 +303,8 @@ impl Client {
         options: PushOptions,
         progress: OnProgress,
     ) -> Result<Pushed> {
-        let (registry, repo) = self.registry(&to.store)?;
+        let (remote, repo) = self.remote(&to.store)?;
+        remote.writable(to)?;
         let total = built.data_descriptor().size + built.index_descriptor().size;
         let done = AtomicU64::new(0);
         let sent = move |bytes: u64| {
@@ -236,7 +318,7 @@ impl Client {
         };
         let mut options = options.of_archive(to);
         options.upload = UploadSettings { single, sent: Some(Arc::new(sent)), ..Default::default() };
-        let pushed = skep_archive::push(&Place::new(registry, repo), built, &options).await?;
+        let pushed = skep_archive::push(&Place::new(remote.acting, repo), built, &options).await?;
         Ok(Pushed {
             manifest: pushed.manifest.descriptor().clone(),
             summary: built.summary().clone(),
@@ -248,48 +330,19 @@ impl Client {
 }
 
 impl Client {
-    /// Opens an archive: reads manifest and index, and no more. Files are read from it when they are asked for.
-    ///
-    /// # Errors
-    /// `ManifestUnknown` of the registry; `InvalidManifest`, `MissingIndex` or `MissingData` when it is
-    /// something else than an archive; `InvalidIndex`, `Limit`.
-    pub async fn pull(&self, from: &Address) -> Result<Pulled> {
-        let (registry, repo) = self.registry(&from.store)?;
-        let manifest = ArchiveManifest::parse(&get_manifest(&*registry, &repo, from).await?)?;
-        let archive = Archive::open(registry, &repo, &manifest, self.options.limits.clone()).await?;
-        Ok(Pulled::new(manifest, archive))
-    }
-
-    /// Reads the manifest of an archive, and no more.
-    ///
-    /// # Errors
-    /// As [`pull`](Self::pull), for the manifest.
-    pub async fn fetch(&self, from: &Address) -> Result<ArchiveManifest> {
-        let (registry, repo) = self.registry(&from.store)?;
-        ArchiveManifest::parse(&get_manifest(&*registry, &repo, from).await?)
-    }
-
-    /// Reads manifest and index, and counts what is in the archive.
-    ///
-    /// # Errors
-    /// As [`pull`](Self::pull).
-    pub async fn inspect(&self, from: &Address) -> Result<Inspected> {
-        let pulled = self.pull(from).await?;
-        Ok(Inspected::new(pulled.manifest().clone(), pulled.index()))
-    }
-
     /// Makes tags point to an archive, or to any other manifest, in its repository.
     ///
-    /// The manifest is read by the tag or digest of the address, so tags that move meanwhile do not mix.
+    /// The manifest is read by the tag or digest of the address, and what a tag stands for is asked for; so tags that move meanwhile do not mix.
     ///
     /// # Errors
     /// `ManifestUnknown` of the registry; `PreconditionFailed` when a tag points elsewhere and `if_absent`
     /// is set.
     pub async fn tag(&self, from: &Address, tags: &[Tag], if_absent: bool) -> Result<Digest> {
-        let (registry, repo) = self.registry(&from.store)?;
-        let manifest = get_manifest(&*registry, &repo, from).await?;
+        let (remote, repo) = self.remote(&from.store)?;
+        remote.writable(from)?;
+        let manifest = get_manifest(&*remote.acting, &repo, from).await?;
         let options = PutManifest { tags: tags.to_vec(), if_absent };
-        registry.put_manifest(&repo, &manifest, options).await?;
+        remote.acting.put_manifest(&repo, &manifest, options).await?;
         Ok(manifest.digest().clone())
     }
 }

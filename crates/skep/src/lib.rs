@@ -1,7 +1,8 @@
 //! Any directory in any OCI registry, read back one file at a time.
 //!
 //! [`Client`] is the paved road: it pushes directories to registries and OCI layouts, opens archives there,
-//! and reads, lists and extracts them; [`open_url`] opens those that lie on any web server. What it is made of stands alone in the packages `skep-registry`,
+//! and reads, lists and extracts them; [`open_url`] opens those that lie on any web server, and [`blocking`] has the
+//! same for programs that are not asynchronous. What it is made of stands alone in the packages `skep-registry`,
 //! `skep-http` and `skep-archive`.
 //!
 //! ```no_run
@@ -17,10 +18,13 @@
 //! ```
 
 mod address;
+pub mod blocking;
+mod caches;
 mod client;
 mod pack;
 mod progress;
 mod pulled;
+mod remote;
 mod url;
 
 pub use crate::url::UrlOptions;
@@ -30,8 +34,10 @@ pub use address::Address;
 pub use address::DEFAULT_TAG;
 pub use address::Scheme;
 pub use address::Store;
+pub use caches::Caches;
 pub use client::Client;
 pub use client::ClientOptions;
+pub use client::PullOptions;
 pub use client::PushOptions;
 pub use client::Pushed;
 pub use pack::Origin;
@@ -50,9 +56,11 @@ pub use skep_archive::ChangeKind;
 pub use skep_archive::Changes;
 pub use skep_archive::Codec;
 pub use skep_archive::Compression;
+pub use skep_archive::ContentCache;
 pub use skep_archive::DiffOptions;
 pub use skep_archive::Entry;
 pub use skep_archive::Error;
+pub use skep_archive::ErrorKind;
 pub use skep_archive::ExtractOptions;
 pub use skep_archive::Extracted;
 pub use skep_archive::Index;

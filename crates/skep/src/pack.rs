@@ -46,23 +46,33 @@ impl fmt::Debug for Origin {
 /// # Cancel safety
 /// Dropping the future stops the work, as soon as a read that blocks has come back.
 pub async fn pack(origin: Origin, mut options: BuildOptions, progress: OnProgress) -> Result<Built> {
-    struct CancelOnDrop(Cancel);
-    impl Drop for CancelOnDrop {
-        fn drop(&mut self) {
-            self.0.cancel();
-        }
-    }
-    let _guard = CancelOnDrop(options.cancel.clone());
     options.epoch = options.epoch.or_else(source_date_epoch);
-    let built = tokio::task::spawn_blocking(move || {
+    on_thread(options.cancel.clone(), move || {
         let progress = |at: Progress| progress(Step { phase: Phase::Pack, done: at.bytes, total: at.bytes_total });
         match origin {
             Origin::Archive(dir) => Built::from_files(&dir.join("index.blob"), &dir.join("data.blob"), &options.limits),
             Origin::Directory(dir) => skep_archive::build(&dir, &options, &progress),
             Origin::Tar(input) => skep_archive::build_tar(input, &options, &progress),
         }
-    });
-    built.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    })
+    .await
+}
+
+/// Does work on a thread for blocking work; it is told to stop when nobody waits any more.
+pub(crate) async fn on_thread<T: Send + 'static>(cancel: Cancel, work: impl FnOnce() -> T + Send + 'static) -> T {
+    struct CancelOnDrop(Option<Cancel>);
+    impl Drop for CancelOnDrop {
+        fn drop(&mut self) {
+            if let Some(cancel) = &self.0 {
+                cancel.cancel();
+            }
+        }
+    }
+    let mut guard = CancelOnDrop(Some(cancel));
+    let done = tokio::task::spawn_blocking(work).await;
+    // The word may be used for what comes next.
+    guard.0 = None;
+    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// The time that reproducible builds ask for, in seconds since the epoch.

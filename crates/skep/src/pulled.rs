@@ -10,8 +10,11 @@ use skep_archive::Extracted;
 use skep_archive::Index;
 use skep_archive::Progress;
 use skep_archive::Result;
+use skep_registry::Descriptor;
 use skep_registry::Digest;
 
+use crate::address::Address;
+use crate::client::Client;
 use crate::progress::OnProgress;
 use crate::progress::Phase;
 use crate::progress::Step;
@@ -81,11 +84,18 @@ pub struct Inspected {
     pub symlinks: u64,
     /// Bytes of content.
     pub original_size: u64,
+    /// Stored bytes of all files; those that several files share count for each, in the data blob they are once.
+    pub stored_size: u64,
+    client: Client,
+    address: Address,
 }
 
 impl Inspected {
-    pub(crate) fn new(manifest: ArchiveManifest, index: &Index) -> Self {
+    pub(crate) fn new(manifest: ArchiveManifest, index: &Index, client: Client, address: Address) -> Self {
         Self {
+            client,
+            address,
+            stored_size: index.entries_as_written().map(|entry| entry.data_size).sum(),
             manifest,
             files: index.len() as u64,
             directories: index.directories().len() as u64,
@@ -94,11 +104,39 @@ impl Inspected {
         }
     }
 
-    /// Stored bytes for each byte of content, 1 when there is none.
+    /// The digest of the manifest.
+    pub fn digest(&self) -> &Digest {
+        &self.manifest.descriptor.digest
+    }
+
+    /// When the archive was made, if it says so.
+    pub fn created(&self) -> Option<jiff::Timestamp> {
+        self.manifest.created
+    }
+
+    /// Bytes of the data blob.
+    pub fn data_size(&self) -> u64 {
+        self.manifest.data.size
+    }
+
+    /// Bytes of the index blob.
+    pub fn index_size(&self) -> u64 {
+        self.manifest.index.size
+    }
+
+    /// Asks the registry what refers to the archive, all or those of one type.
+    ///
+    /// # Errors
+    /// As [`Client::referrers`].
+    pub async fn referrers(&self, artifact_type: Option<&str>) -> Result<Vec<Descriptor>> {
+        self.client.referrers(&self.address, artifact_type).await
+    }
+
+    /// Bytes of the data blob for each byte of content, 1 when there is none.
     pub fn ratio(&self) -> f64 {
         if self.original_size == 0 {
             return 1.0;
         }
-        self.manifest.data.size as f64 / self.original_size as f64
+        self.data_size() as f64 / self.original_size as f64
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use skep::Address;
 use skep::Client;
+use skep::ClientOptions;
 use skep::Error;
 use skep::ExtractOptions;
 use skep::OnProgress;
@@ -23,6 +24,9 @@ use skep_registry::Registry;
 use skep_registry::RegistryExt;
 use skep_registry::media_type;
 use tempfile::TempDir;
+use tokio::io::AsyncBufReadExt;
+use tokio::io::AsyncWriteExt;
+use tokio::io::BufReader;
 use tokio::net::TcpListener;
 
 fn quiet() -> OnProgress {
@@ -134,4 +138,99 @@ async fn a_directory_that_is_not_there_pushes_nothing() {
     let error = Client::default().push(Path::new("/no/where"), &address, PushOptions::default(), quiet()).await;
     assert!(matches!(error.unwrap_err(), Error::Io { .. }));
     assert!(memory.list_repos(&Default::default()).await.unwrap().items.is_empty());
+}
+
+#[tokio::test]
+async fn the_client_says_who_it_is() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: Address = format!("{}/team/site:v1", listener.local_addr().unwrap()).parse().unwrap();
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = String::new();
+        let mut lines = BufReader::new(&mut stream).lines();
+        while let Some(line) = lines.next_line().await.unwrap()
+            && !line.is_empty()
+        {
+            head += &format!("{}\n", line.to_lowercase());
+        }
+        stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.unwrap();
+        head
+    });
+    let options = ClientOptions { user_agent: Some("hive/7".to_owned()), ..Default::default() };
+    assert!(Client::new(options).pull(&address).await.unwrap_err().is_not_found());
+    let head = asked.await.unwrap();
+    assert!(head.contains("user-agent: hive/7\n"), "{head}");
+}
+
+/// Options with which nothing can be packed.
+fn without_packing() -> PushOptions {
+    let mut options = PushOptions::default();
+    options.build.spool_dir = Some("/does/not/exist".into());
+    options
+}
+
+#[tokio::test]
+async fn a_directory_that_is_there_already_is_not_packed() {
+    let (_memory, address) = served().await;
+    let (client, site) = (Client::default(), site());
+    let push = async |to: &Address, options: PushOptions| client.push(site.path(), to, options, quiet()).await;
+    assert!(matches!(push(&address, without_packing()).await, Err(Error::Io { .. })));
+    let first = push(&address, PushOptions::default()).await.unwrap();
+    let again = push(&address, without_packing()).await.unwrap();
+    assert_eq!((&again.manifest, &again.summary, again.sent_blobs), (&first.manifest, &first.summary, 0));
+
+    // Another tag, or another annotation, is no reason either.
+    let tagged = PushOptions { tags: vec!["stable".parse().unwrap()], ..without_packing() };
+    assert_eq!(push(&address, tagged).await.unwrap().manifest, first.manifest);
+    let stable: Address = address.to_string().replace(":v1", ":stable").parse().unwrap();
+    assert_eq!(client.fetch(&stable).await.unwrap().descriptor, first.manifest);
+    let annotations = [("key".to_owned(), "value".to_owned())].into();
+    let annotated = push(&address, PushOptions { annotations, ..without_packing() }).await.unwrap();
+    assert_ne!(annotated.manifest, first.manifest);
+    assert_eq!(client.pull(&address).await.unwrap().read("a.two").await.unwrap(), "two");
+}
+
+#[tokio::test]
+async fn a_directory_that_changed_in_any_way_is_packed() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let (_memory, address) = served().await;
+    let (client, site) = (Client::default(), site());
+    let path = site.path().to_owned();
+    std::os::unix::fs::symlink("one", path.join("a/link")).unwrap();
+    let two = path.join("a.two");
+    let at = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    let set = |path: &Path, time| fs::File::open(path).unwrap().set_modified(time).unwrap();
+    let changes: [(&str, Box<dyn Fn()>); 7] = [
+        ("content of the same size, in the same second", {
+            let (two, time) = (two.clone(), at(&two));
+            Box::new(move || {
+                fs::write(&two, "TWO").unwrap();
+                set(&two, time);
+            })
+        }),
+        ("size", Box::new(|| fs::write(&two, "three").unwrap())),
+        ("mode", Box::new(|| fs::set_permissions(&two, PermissionsExt::from_mode(0o600)).unwrap())),
+        ("time", Box::new(|| set(&two, std::time::UNIX_EPOCH))),
+        ("a new file", Box::new(|| fs::write(path.join("new"), "").unwrap())),
+        ("a file that goes", Box::new(|| fs::remove_file(path.join("new")).unwrap())),
+        (
+            "a link",
+            Box::new(|| {
+                fs::remove_file(path.join("a/link")).unwrap();
+                std::os::unix::fs::symlink("two", path.join("a/link")).unwrap();
+            }),
+        ),
+    ];
+    for (what, change) in changes {
+        client.push(&path, &address, PushOptions::default(), quiet()).await.unwrap();
+        assert!(client.push(&path, &address, without_packing(), quiet()).await.is_ok(), "before {what}");
+        change();
+        let pushed = client.push(&path, &address, without_packing(), quiet()).await;
+        assert!(matches!(pushed, Err(Error::Io { .. })), "{what}: {pushed:?}");
+    }
+    let mut raw = without_packing();
+    client.push(&path, &address, PushOptions::default(), quiet()).await.unwrap();
+    raw.build.reproducible = true;
+    assert!(matches!(client.push(&path, &address, raw, quiet()).await, Err(Error::Io { .. })));
 }

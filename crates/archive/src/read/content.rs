@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use skep_registry::Body;
 
 use crate::archive::Archive;
+use crate::cache::Part;
 use crate::decode::Decoder;
 use crate::decode::Unit;
 use crate::decode::units_of;
@@ -20,9 +21,9 @@ const INLINE: u64 = 64 << 10;
 
 /// A piece of content, and where in the file it begins. Never empty.
 #[derive(Clone, Debug)]
-pub(super) struct Piece {
-    pub(super) start: u64,
-    pub(super) bytes: Bytes,
+pub(crate) struct Piece {
+    pub(crate) start: u64,
+    pub(crate) bytes: Bytes,
 }
 
 impl Piece {
@@ -37,12 +38,36 @@ impl Piece {
     }
 }
 
-/// The content of the units that have bytes of a range.
+/// The content of the units that have bytes of a range, from the cache or from where the data is.
+pub(super) enum Content {
+    Cached(Part),
+    Fetched(Box<Fetched>),
+}
+
+impl Content {
+    /// Asks for the units of a file, by its position in the index, that have bytes of a range: one request.
+    pub(super) async fn begin(archive: &Archive, entry: usize, range: Range<u64>) -> Result<Self> {
+        match archive.cache().and_then(|cache| cache.part(archive, entry, &range)) {
+            Some(part) => Ok(Self::Cached(part.begin().await?)),
+            None => Ok(Self::Fetched(Box::new(Fetched::begin(archive, entry, range).await?))),
+        }
+    }
+
+    /// The next piece of content; none at the end, when all of it was verified.
+    pub(super) async fn next(&mut self) -> Result<Option<Piece>> {
+        match self {
+            Self::Cached(part) => part.next().await,
+            Self::Fetched(fetched) => fetched.next().await,
+        }
+    }
+}
+
+/// The same, from one request.
 ///
 /// Small units come in one piece that was verified before. Large ones, which only other writers make, come as they
 /// are decoded, and an error in place of the last piece says that they were wrong. The same holds when a file in chunks
 /// is read from its start to its end: then its own hash is compared, and not those of its chunks.
-pub(super) struct Content {
+pub(super) struct Fetched {
     archive: Archive,
     entry: usize,
     units: vec::IntoIter<Unit>,
@@ -58,9 +83,8 @@ pub(super) struct Content {
     held: Option<Piece>,
 }
 
-impl Content {
-    /// Asks for the units of a file, by its position in the index, that have bytes of a range: one request.
-    pub(super) async fn begin(archive: &Archive, entry: usize, range: Range<u64>) -> Result<Self> {
+impl Fetched {
+    async fn begin(archive: &Archive, entry: usize, range: Range<u64>) -> Result<Self> {
         let file = archive.index().entry(entry);
         let units: Vec<_> = units_of(&file, &range).collect();
         let start = units.first().map_or(file.data_offset, |unit| unit.offset);
@@ -79,8 +103,7 @@ impl Content {
         })
     }
 
-    /// The next piece of content; none at the end, when all of it was verified.
-    pub(super) async fn next(&mut self) -> Result<Option<Piece>> {
+    async fn next(&mut self) -> Result<Option<Piece>> {
         loop {
             let piece = match self.large {
                 Some(start) => match self.step(start).await? {

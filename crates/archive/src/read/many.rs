@@ -77,7 +77,7 @@ impl Archive {
         let reading = stream::iter(self.group(wanted, options.gap))
             // One after the other, so that the group that is handed out next never waits for one behind it.
             .then(move |group| memory.clone().take(group))
-            .map(move |(group, permit)| read_group(archive.clone(), group, permit))
+            .map(move |(group, permit)| read_group(archive.clone(), group, options.gap, permit))
             .buffered(options.in_flight.max(1));
         let files = reading.flat_map(|files| match files {
             Ok(files) => stream::iter(files.into_iter().map(Ok).collect::<Vec<_>>()),
@@ -90,7 +90,7 @@ impl Archive {
     }
 
     /// Divides files, which come in the order of their data, into those that are read together.
-    fn group(&self, wanted: Vec<(u64, usize, String)>, gap: u64) -> Vec<Group> {
+    pub(crate) fn group(&self, wanted: Vec<(u64, usize, String)>, gap: u64) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
         for (_, at, path) in wanted {
             let entry = self.index().entry(at);
@@ -115,9 +115,9 @@ impl Archive {
 }
 
 /// Files that are read together.
-struct Group {
+pub(crate) struct Group {
     /// Positions in the index, and the paths by which they were asked for.
-    files: Vec<(usize, String)>,
+    pub(crate) files: Vec<(usize, String)>,
     /// The stored bytes, with the gaps between.
     data: Range<u64>,
     /// Bytes of content.
@@ -159,7 +159,21 @@ impl Memory {
     }
 }
 
-async fn read_group(archive: Archive, group: Group, _permit: OwnedSemaphorePermit) -> Result<Vec<(String, Bytes)>> {
+async fn read_group(
+    archive: Archive,
+    group: Group,
+    gap: u64,
+    _permit: OwnedSemaphorePermit,
+) -> Result<Vec<(String, Bytes)>> {
+    match archive.cache().cloned() {
+        // One file alone finds the cache by itself.
+        Some(cache) if group.files.len() > 1 => cache.read_group(&archive, group.files, gap).await,
+        _ => fetch_group(archive, group).await,
+    }
+}
+
+/// Reads a group with one request.
+pub(crate) async fn fetch_group(archive: Archive, group: Group) -> Result<Vec<(String, Bytes)>> {
     if let [(at, path)] = &group.files[..] {
         let content = archive.read_part(*at, 0..archive.index().entry(*at).original_size).await?;
         return Ok(vec![(path.clone(), content)]);

@@ -36,7 +36,7 @@ pub(super) fn platform(text: &str) -> Result<Platform, String> {
     }
 }
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let duration = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     duration.ok_or_else(|| "wanted a time with its units: 90s, 1h 30m, 0s".to_owned())
 }
@@ -145,19 +145,19 @@ impl FromStr for SizeTest {
     }
 }
 
-/// A number of bytes: `4096`, `10M`, `1GiB`; k, M, G and T are powers of 1024.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+/// A number of bytes: `4096`, `10M`, `1GiB`, `2 GiB`. Units count by 1024, in letters of either size.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let power = match unit {
-        "" | "B" => 0,
-        "k" | "K" | "KiB" => 1,
-        "M" | "MiB" => 2,
-        "G" | "GiB" => 3,
-        "T" | "TiB" => 4,
-        _ => u32::MAX,
+    let power = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(0),
+        "k" | "kib" => Some(1),
+        "m" | "mib" => Some(2),
+        "g" | "gib" => Some(3),
+        "t" | "tib" => Some(4),
+        _ => None,
     };
-    let number = digits.parse::<u64>().ok().zip(1024u64.checked_pow(power));
-    let bytes = number.and_then(|(number, unit)| number.checked_mul(unit));
+    let bytes =
+        digits.parse::<u64>().ok().zip(power).and_then(|(number, power)| number.checked_mul(1024u64.pow(power)));
     bytes.ok_or_else(|| "wanted a number of bytes: 4096, 64K, 10M, 1GiB".to_owned())
 }
 
@@ -269,10 +269,24 @@ mod tests {
 
     #[test]
     fn numbers_of_bytes_parse() {
-        for (text, want) in [("0", 0), ("512", 512), ("64K", 64 << 10), ("1M", 1 << 20), ("2G", 2 << 30)] {
-            assert_eq!(bytes(text).unwrap(), want, "{text}");
+        for (text, want) in [
+            ("0", 0),
+            ("512", 512),
+            ("4096", 4096),
+            ("7B", 7),
+            ("1k", 1 << 10),
+            ("1 K", 1 << 10),
+            ("1KiB", 1 << 10),
+            ("64K", 64 << 10),
+            ("1M", 1 << 20),
+            ("100 MiB", 100 << 20),
+            ("2G", 2 << 30),
+            ("2g", 2 << 30),
+            ("16777215TiB", 16777215 << 40),
+        ] {
+            assert_eq!(bytes(text), Ok(want), "{text}");
         }
-        for text in ["", "K", "-1", "+1", "1k", "1.5M", "1 K", "99999999999G"] {
+        for text in ["", "K", "GiB", "-1", "+1", "1kB", "1 2", "1.5M", "1.5GiB", "99999999999G", "16777216TiB"] {
             assert!(bytes(text).is_err(), "{text}");
         }
     }

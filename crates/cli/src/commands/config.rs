@@ -25,9 +25,21 @@ struct Answer {
     exists: bool,
     plain_http: bool,
     proxies: Proxies,
+    cache: Cache,
     defaults: BTreeMap<String, Vec<String>>,
     aliases: BTreeMap<String, String>,
     registries: BTreeMap<String, Shown>,
+}
+
+#[derive(Serialize)]
+struct Cache {
+    enabled: bool,
+    dir: Option<String>,
+    max_bytes: u64,
+    tag_seconds: u64,
+    offline: bool,
+    #[serde(skip)]
+    is_usual: bool,
 }
 
 #[derive(Serialize)]
@@ -87,6 +99,14 @@ pub(super) fn config(session: &Session, part: Option<ConfigPart>) -> Outcome {
         exists: config.is_there,
         plain_http: config.plain_http,
         proxies: Proxies { http, https, none: proxies.none },
+        cache: Cache {
+            enabled: config.cache.is_enabled,
+            dir: config.cache.dir.as_ref().map(|dir| dir.display().to_string()),
+            max_bytes: config.cache.max_bytes,
+            tag_seconds: config.cache.tag_lifetime.as_secs(),
+            offline: config.cache.offline,
+            is_usual: config.cache.dir == crate::config::usual_cache(),
+        },
         defaults: config.defaults.clone(),
         aliases: config.aliases.iter().map(|(name, to)| (name.to_owned(), to.to_string())).collect(),
         registries: config.registries.iter().map(|(host, settings)| (host.clone(), shown(settings))).collect(),
@@ -156,6 +176,14 @@ fn words(answer: &Answer) -> String {
     }
     if !answer.proxies.none.is_empty() {
         line("", "no proxy for", &answer.proxies.none);
+    }
+    match &answer.cache.dir {
+        Some(_) if answer.cache.enabled && answer.cache.is_usual => {}
+        Some(dir) if answer.cache.enabled => line("", "cache", dir),
+        _ => line("", "cache", "none"),
+    }
+    if answer.cache.offline {
+        line("", "offline", "no registry is asked");
     }
     for (host, shown) in &answer.registries {
         line("", "registry", host);

@@ -42,7 +42,7 @@ pub(super) async fn cp(session: &Session, args: Cp) -> Outcome {
     let sources = args.sources.iter().map(|text| Source::parse(text)).collect::<Outcome<Vec<_>>>()?;
     if args.dest.as_os_str() == "-" {
         for source in &sources {
-            let archive = session.client.pull(&source.address).await?;
+            let archive = session.client.pull_with(&source.address, session.lasting()).await?;
             if !cat::print(&archive, &source.path).await? {
                 break;
             }
@@ -94,7 +94,7 @@ impl Source {
     }
 
     async fn copy(&self, session: &Session, dest: &Path, into: bool) -> Outcome<Extracted> {
-        let archive = session.client.pull(&self.address).await?;
+        let archive = session.client.pull_with(&self.address, session.lasting()).await?;
         let (dest, options) = self.place(&archive, dest, into)?;
         Ok(archive.extract(&dest, options, session.on_progress()).await?)
     }

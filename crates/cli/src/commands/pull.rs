@@ -23,7 +23,7 @@ struct Answer {
 }
 
 pub(super) async fn pull(session: &Session, args: Pull) -> Outcome {
-    let pulled = session.client.pull(&args.from).await?;
+    let pulled = session.client.pull_with(&args.from, session.lasting()).await?;
     let options = ExtractOptions { workers: args.jobs, ..Default::default() };
     let extracted = pulled.extract(&args.dir, options, session.on_progress()).await?;
     let answer = Answer {

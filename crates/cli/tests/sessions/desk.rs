@@ -51,6 +51,8 @@ impl Desk {
         }
         // Nobody's credentials, and a fixed time.
         command.env("HOME", self.dir.path()).env("SOURCE_DATE_EPOCH", "1700000000");
+        // What is remembered is remembered here, in .cache/skep.
+        command.env_remove("XDG_CACHE_HOME");
         command.env_remove("XDG_CONFIG_HOME").env_remove("XDG_RUNTIME_DIR").env_remove("REGISTRY_AUTH_FILE");
         command
     }

@@ -100,6 +100,20 @@ fn registries_are_asked_shortly_and_silently() {
 }
 
 #[test]
+fn what_was_read_is_completed_without_its_registry() {
+    let desk = Desk::new();
+    let served = desk.serve("serve --addr 127.0.0.1:0 --memory");
+    let line = format!("skep ls {}/site:v1 css/m", served.addr);
+    desk.ok(&format!("push -q site {}/site:v1", served.addr));
+    assert_eq!(candidates(&desk, "fish", &line), ["css/main.css"]);
+    served.stop();
+    assert_eq!(candidates(&desk, "fish", &line), ["css/main.css"]);
+    fs::create_dir_all(desk.path(".config/skep")).unwrap();
+    fs::write(desk.path(".config/skep/config.toml"), "[default]\nno-cache = true\n").unwrap();
+    assert_eq!(candidates(&desk, "fish", &line), [""; 0]);
+}
+
+#[test]
 fn bash_puts_words_together_and_quotes_names() {
     let desk = site();
     let name = "site/css/$(touch pwned)";

@@ -47,7 +47,7 @@ pub(super) async fn head<R: Registry>(origin: &Origin<R>, repo: &RepoName, diges
     if let Some(size) = origin.blob_size(repo, digest).await {
         return Ok(Descriptor::new(OCTET_STREAM, digest.clone(), size));
     }
-    let before = origin.writes();
+    let before = origin.moment();
     let upstream = origin.online(format_args!("blob {digest} of {repo} is not in the cache"))?;
     let head = upstream.head_blob(repo, digest).await?;
     origin.note_blob(repo, digest, head.size, before).await;

@@ -223,7 +223,7 @@ async fn fly<R: Registry>(
     progress: &watch::Sender<Progress>,
     mut wanted: watch::Receiver<u64>,
 ) -> Result<()> {
-    let before = origin.writes();
+    let before = origin.moment();
     let planned = match &ask {
         Ask::Blocks(blocks, size) => Some((blocks.clone(), *size)),
         _ => None,

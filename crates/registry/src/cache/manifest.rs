@@ -7,6 +7,7 @@ use futures_util::TryFutureExt;
 use futures_util::future::Shared;
 
 use crate::cache::origin::Answer;
+use crate::cache::origin::Moment;
 use crate::cache::origin::Origin;
 use crate::descriptor::Descriptor;
 use crate::digest::Digest;
@@ -24,8 +25,9 @@ pub(super) async fn get<R: Registry>(
     origin: &Arc<Origin<R>>,
     repo: &RepoName,
     reference: &ManifestRef,
+    fresh: bool,
 ) -> Result<Manifest> {
-    let answer = join(origin, repo, reference);
+    let answer = join(origin, repo, reference, fresh);
     answer.await.map_err(|error| Arc::try_unwrap(error).unwrap_or_else(|error| error.again()))
 }
 
@@ -34,17 +36,18 @@ pub(super) async fn head<R: Registry>(
     origin: &Origin<R>,
     repo: &RepoName,
     reference: &ManifestRef,
+    fresh: bool,
 ) -> Result<Descriptor> {
     match reference {
         ManifestRef::Digest(digest) => head_by_digest(origin, repo, digest).await,
-        ManifestRef::Tag(tag) => head_by_tag(origin, repo, tag).await,
+        ManifestRef::Tag(tag) => head_by_tag(origin, repo, tag, fresh).await,
     }
 }
 
 /// The answer that is on its way, or a new one. It looks into the store by itself, so that none is begun
 /// for what has just come. Who asks after a write does not get what was asked for before it.
-fn join<R: Registry>(origin: &Arc<Origin<R>>, repo: &RepoName, reference: &ManifestRef) -> Shared<Answer> {
-    let question = (repo.clone(), reference.clone(), origin.writes());
+fn join<R: Registry>(origin: &Arc<Origin<R>>, repo: &RepoName, reference: &ManifestRef, fresh: bool) -> Shared<Answer> {
+    let question = (repo.clone(), reference.clone(), origin.writes(), fresh);
     // A panic while the lock was held can only have come from an allocation; the map is whole.
     let mut asked = origin.asked.lock().unwrap_or_else(|poison| poison.into_inner());
     asked.retain(|_, answer| answer.upgrade().is_some_and(|answer| answer.peek().is_none()));
@@ -55,7 +58,7 @@ fn join<R: Registry>(origin: &Arc<Origin<R>>, repo: &RepoName, reference: &Manif
     let answer: Answer = async move {
         match &reference {
             ManifestRef::Digest(digest) => get_by_digest(&origin, &repo, digest).await,
-            ManifestRef::Tag(tag) => get_by_tag(&origin, &repo, tag).await,
+            ManifestRef::Tag(tag) => get_by_tag(&origin, &repo, tag, fresh).await,
         }
     }
     .map_err(Arc::new)
@@ -71,7 +74,7 @@ async fn get_by_digest<R: Registry>(origin: &Origin<R>, repo: &RepoName, digest:
     if let Some(manifest) = kept(origin, repo, digest).await {
         return Ok(manifest);
     }
-    let before = origin.writes();
+    let before = origin.moment();
     let upstream = origin.online(format_args!("manifest {digest} of {repo} is not in the cache"))?;
     let manifest = upstream.get_manifest(repo, &digest.clone().into()).await?;
     if manifest.digest() != digest {
@@ -82,9 +85,9 @@ async fn get_by_digest<R: Registry>(origin: &Origin<R>, repo: &RepoName, digest:
     Ok(manifest)
 }
 
-async fn get_by_tag<R: Registry>(origin: &Origin<R>, repo: &RepoName, tag: &Tag) -> Result<Manifest> {
+async fn get_by_tag<R: Registry>(origin: &Origin<R>, repo: &RepoName, tag: &Tag, fresh: bool) -> Result<Manifest> {
     let note = origin.tag(repo, tag).await;
-    if let Some(note) = note.as_ref().filter(|note| origin.is_believed(note)) {
+    if let Some(note) = note.as_ref().filter(|note| origin.is_believed(note, fresh)) {
         match get_by_digest(origin, repo, &note.digest).await {
             // Then the tag must have moved as well.
             Err(error) if error.is_not_found() => {}
@@ -95,7 +98,7 @@ async fn get_by_tag<R: Registry>(origin: &Origin<R>, repo: &RepoName, tag: &Tag)
         Some(note) => kept(origin, repo, &note.digest).await,
         None => None,
     };
-    let before = origin.writes();
+    let before = origin.moment();
     let upstream = origin.online(format_args!("tag {tag} of {repo} is not in the cache"))?;
     let reference = ManifestRef::Tag(tag.clone());
     let Some(kept) = kept else {
@@ -106,7 +109,7 @@ async fn get_by_tag<R: Registry>(origin: &Origin<R>, repo: &RepoName, tag: &Tag)
     };
     let digest = match upstream.head_manifest(repo, &reference).await {
         Ok(head) => head.digest,
-        Err(error) if *error.code() == Code::Unavailable => {
+        Err(error) if *error.code() == Code::Unavailable && !fresh => {
             tracing::warn!(%repo, %tag, %error, "the registry is not there; using what it said last");
             return Ok(kept);
         }
@@ -120,26 +123,27 @@ async fn head_by_digest<R: Registry>(origin: &Origin<R>, repo: &RepoName, digest
     if let Some(manifest) = origin.manifest(repo, digest).await {
         return Ok(manifest);
     }
-    let before = origin.writes();
+    let before = origin.moment();
     let upstream = origin.online(format_args!("manifest {digest} of {repo} is not in the cache"))?;
     let head = upstream.head_manifest(repo, &digest.clone().into()).await?;
     origin.note_manifest(repo, &head, before).await;
     Ok(head)
 }
 
-async fn head_by_tag<R: Registry>(origin: &Origin<R>, repo: &RepoName, tag: &Tag) -> Result<Descriptor> {
+async fn head_by_tag<R: Registry>(origin: &Origin<R>, repo: &RepoName, tag: &Tag, fresh: bool) -> Result<Descriptor> {
     let note = origin.tag(repo, tag).await;
-    if let Some(note) = note.as_ref().filter(|note| origin.is_believed(note)) {
+    if let Some(note) = note.as_ref().filter(|note| origin.is_believed(note, fresh)) {
         match head_by_digest(origin, repo, &note.digest).await {
             Err(error) if error.is_not_found() => {}
             found => return found,
         }
     }
-    let before = origin.writes();
+    let before = origin.moment();
     let upstream = origin.online(format_args!("tag {tag} of {repo} is not in the cache"))?;
     let head = upstream.head_manifest(repo, &ManifestRef::Tag(tag.clone())).await;
     if let Err(error) = &head
         && *error.code() == Code::Unavailable
+        && !fresh
         && let Some(note) = note
         && let Some(kept) = origin.manifest(repo, &note.digest).await
     {
@@ -159,7 +163,7 @@ async fn kept<R>(origin: &Origin<R>, repo: &RepoName, digest: &Digest) -> Option
     Manifest::verified(descriptor.media_type, digest, bytes).ok()
 }
 
-async fn keep<R>(origin: &Origin<R>, repo: &RepoName, manifest: &Manifest, before: u64) {
+async fn keep<R>(origin: &Origin<R>, repo: &RepoName, manifest: &Manifest, before: Moment) {
     origin.store.put(&origin.content(manifest.digest()), manifest.bytes().clone()).await;
     origin.note_manifest(repo, manifest.descriptor(), before).await;
 }

@@ -38,13 +38,20 @@ pub(super) struct Origin<R> {
     writes: AtomicU64,
 }
 
-/// A manifest that was asked for, and how many writes had been made.
-pub(super) type Question = (RepoName, ManifestRef, u64);
+/// A manifest that was asked for, how many writes had been made, and whether its tag is to be asked for.
+pub(super) type Question = (RepoName, ManifestRef, u64, bool);
 
 /// A manifest that is on its way to any number of callers.
 pub(super) type Answer = BoxFuture<'static, Result<Manifest, Arc<Error>>>;
 
-/// What a tag pointed to, and when that was.
+/// When the registry was asked, which is before it answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    writes: u64,
+    at: SystemTime,
+}
+
+/// What a tag pointed to, and when the registry was asked for it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct TagNote {
     pub(super) digest: Digest,
@@ -69,6 +76,10 @@ impl<R> Origin<R> {
         self.writes.load(Ordering::SeqCst)
     }
 
+    pub(super) fn moment(&self) -> Moment {
+        Moment { writes: self.writes(), at: SystemTime::now() }
+    }
+
     pub(super) fn block(&self, digest: &Digest, index: u64) -> Key {
         Key::block(&self.options.namespace, digest, index)
     }
@@ -87,7 +98,7 @@ impl<R> Origin<R> {
         serde_json::from_slice(&value).ok()
     }
 
-    pub(super) async fn note_blob(&self, repo: &RepoName, digest: &Digest, size: u64, before: u64) {
+    pub(super) async fn note_blob(&self, repo: &RepoName, digest: &Digest, size: u64, before: Moment) {
         self.put(self.note(BLOB, repo, digest.as_str()), &size, before).await;
     }
 
@@ -98,30 +109,39 @@ impl<R> Origin<R> {
         (descriptor.digest == *digest).then_some(descriptor)
     }
 
-    pub(super) async fn note_manifest(&self, repo: &RepoName, manifest: &Descriptor, before: u64) {
+    pub(super) async fn note_manifest(&self, repo: &RepoName, manifest: &Descriptor, before: Moment) {
         self.put(self.note(MANIFEST, repo, manifest.digest.as_str()), manifest, before).await;
     }
 
     pub(super) async fn tag(&self, repo: &RepoName, tag: &Tag) -> Option<TagNote> {
         let value = self.store.get(&self.note(TAG, repo, tag.as_str())).await?;
-        serde_json::from_slice(&value).ok()
+        let note: TagNote = serde_json::from_slice(&value).ok()?;
+        let written = self.store.get(&self.note(WRITTEN, repo, tag.as_str())).await;
+        let written: Option<SystemTime> = written.and_then(|written| serde_json::from_slice(&written).ok());
+        // A time in the future is of a clock that was wrong, and would hide the tag until then.
+        let written = written.filter(|written| *written <= SystemTime::now());
+        written.is_none_or(|written| written < note.at).then_some(note)
     }
 
-    pub(super) async fn note_tag(&self, repo: &RepoName, tag: &Tag, digest: &Digest, before: u64) {
-        let note = TagNote { digest: digest.clone(), at: SystemTime::now() };
+    pub(super) async fn note_tag(&self, repo: &RepoName, tag: &Tag, digest: &Digest, before: Moment) {
+        let note = TagNote { digest: digest.clone(), at: before.at };
         self.put(self.note(TAG, repo, tag.as_str()), &note, before).await;
     }
 
     /// Tells whether what a tag pointed to is to be believed without asking.
-    pub(super) fn is_believed(&self, note: &TagNote) -> bool {
+    pub(super) fn is_believed(&self, note: &TagNote, fresh: bool) -> bool {
         // A note from the future is of a clock that was wrong.
         let age = SystemTime::now().duration_since(note.at);
-        self.options.offline || age.is_ok_and(|age| age < self.options.tag_lifetime)
+        self.options.offline || !fresh && age.is_ok_and(|age| age < self.options.tag_lifetime)
     }
 
+    /// Forgets what tags pointed to, and what they turn out to have pointed to by those who asked before now: also
+    /// another process, which notes it later.
     pub(super) async fn forget_tags(&self, repo: &RepoName, tags: &[Tag]) {
         self.writes.fetch_add(1, Ordering::SeqCst);
+        let now = serde_json::to_vec(&SystemTime::now()).expect("times after 1970 serialize");
         for tag in tags {
+            self.store.put(&self.note(WRITTEN, repo, tag.as_str()), now.clone().into()).await;
             self.store.remove(&self.note(TAG, repo, tag.as_str())).await;
         }
     }
@@ -152,13 +172,13 @@ impl<R> Origin<R> {
         }
     }
 
-    async fn put(&self, key: Key, value: &impl Serialize, before: u64) {
-        if self.writes() == before {
+    async fn put(&self, key: Key, value: &impl Serialize, before: Moment) {
+        if self.writes() == before.writes {
             let value = serde_json::to_vec(value).expect("numbers, strings and times after 1970 serialize");
             self.store.put(&key, value.into()).await;
         }
         // A write that came in between has forgotten what was not there yet.
-        if self.writes() != before {
+        if self.writes() != before.writes {
             self.store.remove(&key).await;
         }
     }
@@ -175,3 +195,4 @@ impl<R: fmt::Debug> fmt::Debug for Origin<R> {
 const BLOB: &str = "blob";
 const MANIFEST: &str = "manifest";
 const TAG: &str = "tag";
+const WRITTEN: &str = "written";

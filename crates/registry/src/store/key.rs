@@ -33,6 +33,13 @@ impl Key {
         Self { id: id(b'n', namespace, name), content: None }
     }
 
+    /// Tells whether bytes may be the value: whether they have the digest that the key says, if it does.
+    ///
+    /// For stores that keep values where others may change them.
+    pub fn accepts(&self, value: &[u8]) -> bool {
+        self.content.as_ref().is_none_or(|digest| Digest::of(digest.algorithm(), value) == *digest)
+    }
+
     /// The SHA-256 hash of what the key is made of.
     pub fn id(&self) -> &Digest {
         &self.id
@@ -64,6 +71,14 @@ fn id(kind: u8, namespace: &str, parts: &[&str]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_keys_of_content_look_at_values() {
+        let digest = Digest::sha256(b"hello");
+        assert!(Key::content("a", &digest).accepts(b"hello"));
+        assert!(!Key::content("a", &digest).accepts(b"hellO"));
+        assert!(Key::block("a", &digest, 0).accepts(b"hellO"));
+    }
 
     #[test]
     fn keys_are_told_apart() {

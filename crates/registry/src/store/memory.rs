@@ -10,7 +10,6 @@ use std::sync::MutexGuard;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::digest::Digest;
 use crate::store::CacheStore;
 use crate::store::key::Key;
 
@@ -72,8 +71,7 @@ impl CacheStore for MemoryStore {
     }
 
     async fn put(&self, key: &Key, value: Bytes) {
-        let is_right = key.digest().is_none_or(|digest| Digest::of(digest.algorithm(), &value) == *digest);
-        if !is_right || value.len() > self.max_bytes {
+        if !key.accepts(&value) || value.len() > self.max_bytes {
             return;
         }
         let mut values = self.lock();
