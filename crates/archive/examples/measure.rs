@@ -1,6 +1,6 @@
 //! Builds the archive of a directory, or extracts one, and says how long that took.
 //!
-//! `measure build DIR INDEX DATA`, `measure extract INDEX DATA DIR`, `measure open INDEX DATA`
+//! `measure build DIR INDEX DATA`, `measure tar FILE INDEX DATA`, `measure extract INDEX DATA DIR`, `measure open INDEX DATA`
 
 use std::env;
 use std::path::Path;
@@ -23,6 +23,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             println!("built in {:?}: {:?}", start.elapsed(), built.summary());
             built.save(Path::new(index), Path::new(data))?;
         }
+        ["tar", file, index, data] => {
+            let options = BuildOptions { spool_dir: Path::new(data).parent().map(Into::into), ..Default::default() };
+            let built = skep_archive::build_tar(std::fs::File::open(file)?, &options, &|_| {})?;
+            println!("built in {:?}: {:?}", start.elapsed(), built.summary());
+            built.save(Path::new(index), Path::new(data))?;
+        }
         ["extract", index, data, dir] => {
             let archive = Archive::open_files(Path::new(index), Path::new(data), Limits::default())?;
             println!("opened in {:?}", start.elapsed());
@@ -33,7 +39,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             let archive = Archive::open_files(Path::new(index), Path::new(data), Limits::default())?;
             println!("opened {} files in {:?}", archive.entries().len(), start.elapsed());
         }
-        _ => return Err("measure build DIR INDEX DATA, extract INDEX DATA DIR, or open INDEX DATA".into()),
+        _ => {
+            return Err(
+                "measure build DIR INDEX DATA, tar FILE INDEX DATA, extract INDEX DATA DIR, or open INDEX DATA".into(),
+            );
+        }
     }
     Ok(())
 }

@@ -157,7 +157,8 @@ impl Summary {
 ///
 /// # Errors
 /// `Changed` for a file that changes meanwhile, see [`Changes`]; `Io` for what cannot be read; `InvalidPattern`
-/// in a file of the name `.skepignore`; `TooManyFiles`, `Limit`; `InvalidPath` for a path above the limits; `Cancelled`.
+/// in a file of the name `.skepignore`; `TooManyFiles`, `Limit`; `InvalidPath` for a path above the limits;
+/// `Cancelled`.
 pub fn build(dir: &Path, options: &BuildOptions, progress: &(dyn Fn(Progress) + Sync)) -> Result<Built> {
     let root = Root::open(dir)?;
     let tree = walk::walk(&root, options)?;
@@ -180,9 +181,10 @@ pub fn build(dir: &Path, options: &BuildOptions, progress: &(dyn Fn(Progress) + 
 /// `progress` is called as for [`build`]; totals are not known before the end.
 ///
 /// # Errors
-/// `InvalidTar`, also when it is cut off; `InvalidEntry` for absolute paths, paths with `..`, a link to what did not
-/// come before, and what lies in something that is no directory; `Io` when it cannot be read or decompressed;
-/// otherwise as [`build`]. A read that blocks is waited for, also when the word to stop is given.
+/// `InvalidTar`, also when it is cut off; `InvalidEntry` for absolute paths, paths with `..`, a hard link to what
+/// did not come before or was left out, and what lies in something that is no directory; `Io` when it cannot be
+/// read or decompressed; otherwise as [`build`]. A read that blocks is waited for, also when the word to stop is
+/// given.
 pub fn build_tar(
     input: impl Read + Send,
     options: &BuildOptions,

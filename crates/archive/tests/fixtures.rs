@@ -10,6 +10,7 @@ use proptest::prelude::any;
 use proptest::proptest;
 use serde::Deserialize;
 use skep_archive::Archive;
+use skep_archive::Built;
 use skep_archive::Codec;
 use skep_archive::Directory;
 use skep_archive::Entry;
@@ -89,6 +90,16 @@ fn indexes_are_rebuilt_byte_for_byte() {
         let hash = index.data_hash().map_or(&[][..], |hash| hash);
         let rebuilt = write_index(entries.into_iter(), links, dirs, index.data_size(), hash).unwrap();
         assert!(rebuilt == bytes, "{}", case.display());
+    }
+}
+
+#[test]
+fn all_cases_are_taken_to_be_sent_as_they_are() {
+    for case in cases() {
+        let (index, data) = (case.join("index.blob"), case.join("data.blob"));
+        let built = Built::from_files(&index, &data, &Limits::default()).unwrap();
+        assert!(built.index() == &index_bytes(&case), "{}", case.display());
+        assert_eq!(built.data_descriptor().digest, Digest::sha256(&fs::read(&data).unwrap()), "{}", case.display());
     }
 }
 

@@ -160,78 +160,13 @@ impl fmt::Debug for Skip {
 fn is_compressed(path: &str) -> bool {
     let (_, name) = path::split(path);
     let Some((_, extension)) = name.rsplit_once('.') else { return false };
-    COMPRESSED.iter().any(|compressed| compressed.eq_ignore_ascii_case(extension))
+    COMPRESSED.split(' ').any(|compressed| compressed.eq_ignore_ascii_case(extension))
 }
 
 /// Extensions of files that are compressed already, or do not compress.
-const COMPRESSED: &[&str] = &[
-    "7z",
-    "aac",
-    "apk",
-    "avif",
-    "br",
-    "bz2",
-    "cab",
-    "conda",
-    "crate",
-    "deb",
-    "docx",
-    "ear",
-    "egg",
-    "epub",
-    "flac",
-    "gguf",
-    "gif",
-    "gz",
-    "heic",
-    "heif",
-    "ipa",
-    "jar",
-    "jpeg",
-    "jpg",
-    "jxl",
-    "lz",
-    "lz4",
-    "lzma",
-    "m4a",
-    "m4v",
-    "mkv",
-    "mov",
-    "mp3",
-    "mp4",
-    "nupkg",
-    "odp",
-    "ods",
-    "odt",
-    "ogg",
-    "opus",
-    "parquet",
-    "png",
-    "pptx",
-    "rar",
-    "rpm",
-    "safetensors",
-    "snap",
-    "squashfs",
-    "tbz",
-    "tbz2",
-    "tgz",
-    "txz",
-    "tzst",
-    "vsix",
-    "war",
-    "webm",
-    "webp",
-    "whl",
-    "woff",
-    "woff2",
-    "xlsx",
-    "xpi",
-    "xz",
-    "zip",
-    "zst",
-    "zstd",
-];
+const COMPRESSED: &str = "7z aac apk avif br bz2 cab conda crate deb docx ear egg epub flac gguf gif gz heic heif ipa jar jpeg jpg jxl \
+    lz lz4 lzma m4a m4v mkv mov mp3 mp4 nupkg odp ods odt ogg opus parquet png pptx rar rpm safetensors snap \
+    squashfs tbz tbz2 tgz txz tzst vsix war webm webp whl woff woff2 xlsx xpi xz zip zst zstd";
 
 #[cfg(test)]
 mod tests {

@@ -39,49 +39,48 @@ pub(crate) struct Push {
     /// DIR is an archive that was made before: `index.blob` and `data.blob`, which are checked and sent as they are.
     #[arg(long, value_parser = switch(), env = "SKEP_ARCHIVE", conflicts_with = "tar")]
     pub(crate) archive: bool,
+    #[command(flatten)]
+    pub(crate) what: What,
+    #[command(flatten)]
+    pub(crate) how: How,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is packed")]
+pub(crate) struct What {
     /// Pack only what matches a pattern, as in `.gitignore`: `*.md`, `/src/`; may be given more than once.
-    #[arg(
-        short,
-        long,
-        value_name = "PATTERN",
-        env = "SKEP_INCLUDE",
-        value_delimiter = '\n',
-        help_heading = "What is packed"
-    )]
+    #[arg(short, long, value_name = "PATTERN", env = "SKEP_INCLUDE", value_delimiter = '\n')]
     pub(crate) include: Vec<String>,
     /// Leave out what matches a pattern; may be given more than once, in the variable one on each line.
-    #[arg(
-        short = 'x',
-        long,
-        value_name = "PATTERN",
-        env = "SKEP_EXCLUDE",
-        value_delimiter = '\n',
-        help_heading = "What is packed"
-    )]
+    #[arg(short = 'x', long, value_name = "PATTERN", env = "SKEP_EXCLUDE", value_delimiter = '\n')]
     pub(crate) exclude: Vec<String>,
     /// Pack also what files of the name `.skepignore` in the tree say to leave out.
-    #[arg(long, value_parser = switch(), env = "SKEP_NO_IGNORE_FILES", help_heading = "What is packed")]
+    #[arg(long, value_parser = switch(), env = "SKEP_NO_IGNORE_FILES")]
     pub(crate) no_ignore_files: bool,
     /// Fail when a file is not the same, with the same times, before and after it is read; else its size must be.
-    #[arg(long, value_parser = switch(), env = "SKEP_STRICT", help_heading = "What is packed")]
+    #[arg(long, value_parser = switch(), env = "SKEP_STRICT")]
     pub(crate) strict: bool,
+}
 
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How it is packed")]
+pub(crate) struct How {
     /// How to compress: `none`, `zstd` or `zstd:LEVEL` (1 to 22).
-    #[arg(short, long, env = "SKEP_COMPRESSION", default_value = "zstd", value_parser = compression, help_heading = "How it is packed")]
+    #[arg(short, long, env = "SKEP_COMPRESSION", default_value = "zstd", value_parser = compression)]
     pub(crate) compression: Compression,
     /// Store files of fewer bytes as they are: 512, 64K, 1M.
-    #[arg(long, value_name = "SIZE", env = "SKEP_STORE_BELOW", default_value = "512", value_parser = bytes, help_heading = "How it is packed")]
+    #[arg(long, value_name = "SIZE", env = "SKEP_STORE_BELOW", default_value = "512", value_parser = bytes)]
     pub(crate) store_below: u64,
     /// Try to compress each file, also small ones and those whose names say that they are compressed already.
-    #[arg(long, value_parser = switch(), env = "SKEP_COMPRESS_ALL", conflicts_with = "store_below", help_heading = "How it is packed")]
+    #[arg(long, value_parser = switch(), env = "SKEP_COMPRESS_ALL", conflicts_with = "store_below")]
     pub(crate) compress_all: bool,
     /// Keep out what tells of this machine: owners, permissions but `x`, and times behind SOURCE_DATE_EPOCH, or 1970.
-    #[arg(long, value_parser = switch(), env = "SKEP_REPRODUCIBLE", help_heading = "How it is packed")]
+    #[arg(long, value_parser = switch(), env = "SKEP_REPRODUCIBLE")]
     pub(crate) reproducible: bool,
     /// Write plain version 1: no chunks, symlinks or directories, just files.
-    #[arg(long, value_parser = switch(), env = "SKEP_NO_EXTENSIONS", help_heading = "How it is packed")]
+    #[arg(long, value_parser = switch(), env = "SKEP_NO_EXTENSIONS")]
     pub(crate) no_extensions: bool,
     /// How many threads compress; as many as there are processors if 0.
-    #[arg(short, long, env = "SKEP_JOBS", default_value_t = 0, help_heading = "How it is packed")]
+    #[arg(short, long, env = "SKEP_JOBS", default_value_t = 0)]
     pub(crate) jobs: usize,
 }

@@ -105,19 +105,19 @@ pub(super) async fn push(session: &Session, args: Push) -> Outcome {
     })
 }
 
-fn build_options(args: &Push) -> Outcome<BuildOptions> {
-    let patterns = Patterns::new(args.include.iter().map(String::as_str), args.exclude.iter().map(String::as_str));
+fn build_options(Push { what, how, .. }: &Push) -> Outcome<BuildOptions> {
+    let patterns = Patterns::new(what.include.iter().map(String::as_str), what.exclude.iter().map(String::as_str));
     let patterns = patterns.map_err(|error| Failure::from(error).exits(Exit::Usage))?;
-    let skip = if args.compress_all { Skip::nothing() } else { Skip { below: args.store_below, ..Skip::default() } };
+    let skip = if how.compress_all { Skip::nothing() } else { Skip { below: how.store_below, ..Skip::default() } };
     Ok(BuildOptions {
-        compression: args.compression,
+        compression: how.compression,
         skip,
-        extensions: !args.no_extensions,
+        extensions: !how.no_extensions,
         patterns,
-        ignore_files: !args.no_ignore_files,
-        reproducible: args.reproducible,
-        changes: if args.strict { Changes::Strict } else { Changes::Size },
-        workers: args.jobs,
+        ignore_files: !what.no_ignore_files,
+        reproducible: how.reproducible,
+        changes: if what.strict { Changes::Strict } else { Changes::Size },
+        workers: how.jobs,
         ..Default::default()
     })
 }

@@ -8,6 +8,7 @@ mod desk;
 mod diff;
 mod hostile;
 mod look;
+mod packing;
 mod reach;
 mod search;
 mod serving;
