@@ -45,6 +45,8 @@ pub struct ExtractOptions {
     /// Any number will do: some KiB for each thread and request, and what the windows of a foreign compressor
     /// take, are needed besides.
     pub memory: u64,
+    /// Bytes of content that may be written; besides [`Limits::total`](crate::Limits::total). No limit by default.
+    pub total: u64,
     /// The word to stop.
     pub cancel: Cancel,
 }
@@ -65,6 +67,7 @@ impl Default for ExtractOptions {
             in_flight: 4,
             gap: GAP,
             memory: 64 << 20,
+            total: u64::MAX,
             cancel: Cancel::default(),
         }
     }

@@ -6,6 +6,8 @@ use clap::builder::FalseyValueParser;
 use skep::Compression;
 use skep_registry::Platform;
 
+use crate::args::pull::Preserve;
+
 /// A switch is on when its variable is set to anything but nothing, `0`, `false`, `no` or `off`.
 pub(super) fn switch() -> FalseyValueParser {
     FalseyValueParser::new()
@@ -33,6 +35,39 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     duration.ok_or_else(|| "wanted a time with its units: 90s, 1h 30m, 0s".to_owned())
 }
 
+/// A number of bytes: `4096`, `100MiB`, `2 GiB`. Units count by 1024, and so do `K`, `M`, `G` and `T`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let power = match unit.trim_start().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(0),
+        "k" | "kib" => Some(1),
+        "m" | "mib" => Some(2),
+        "g" | "gib" => Some(3),
+        "t" | "tib" => Some(4),
+        _ => None,
+    };
+    let bytes =
+        power.zip(number.parse::<u64>().ok()).and_then(|(power, number)| number.checked_mul(1024u64.pow(power)));
+    bytes.ok_or_else(|| "wanted a number of bytes, or one with a unit: 4096, 100MiB, 2GiB".to_owned())
+}
+
+/// What to restore: `none`, or some of `mode`, `times` and `owner`.
+pub(super) fn preserve(text: &str) -> Result<Preserve, String> {
+    let mut preserve = Preserve::default();
+    if text == "none" {
+        return Ok(preserve);
+    }
+    for word in text.split(',') {
+        match word {
+            "mode" => preserve.mode = true,
+            "owner" => preserve.owner = true,
+            "times" => preserve.times = true,
+            _ => return Err("wanted none, or some of mode, times and owner, with commas between".to_owned()),
+        }
+    }
+    Ok(preserve)
+}
+
 pub(super) fn compression(text: &str) -> Result<Compression, String> {
     let wanted = || "wanted none, zstd or zstd:LEVEL with a level from 1 to 22".to_owned();
     match text.split_once(':') {
@@ -57,6 +92,27 @@ mod tests {
         }
         for text in ["", "1", "-1h", "1 month", "soon"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_parse() {
+        for (text, bytes) in [("0", 0), ("4096", 4096), ("1KiB", 1024), ("100 MiB", 100 << 20), ("2g", 2 << 30)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "GiB", "1.5GiB", "-1", "1kB", "16777216TiB", "1 2"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_to_preserve_parses() {
+        let words = |mode, times, owner| Ok(Preserve { mode, times, owner });
+        assert_eq!(preserve("none"), words(false, false, false));
+        assert_eq!(preserve("mode,times"), words(true, true, false));
+        assert_eq!(preserve("owner,mode"), words(true, false, true));
+        for text in ["", "modes", "none,mode", "mode,", "mode times"] {
+            assert!(preserve(text).is_err(), "{text}");
         }
     }
 
