@@ -1,5 +1,6 @@
 //! Files of an archive that are open for reading and seeking, and how often their data is asked for.
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it failed")]
+#![allow(clippy::single_range_in_vec_init, reason = "a list of reads may have one")]
 
 mod support;
 

@@ -64,7 +64,7 @@ pub(crate) struct Extract {
     #[arg(short, long, env = "SKEP_JOBS", default_value_t = 0)]
     pub(crate) jobs: usize,
     /// How many requests are under way at once, where what is wanted does not lie together.
-    #[arg(long, value_name = "N", env = "SKEP_REQUESTS", default_value_t = 4)]
+    #[arg(long, value_name = "N", env = "SKEP_REQUESTS", default_value_t = 8)]
     pub(crate) requests: usize,
     /// How many bytes may be written, for archives of strangers: 500MiB, 2GiB. As many as there are if not given.
     #[arg(long, value_name = "SIZE", env = "SKEP_MAX_TOTAL", value_parser = size)]
