@@ -361,7 +361,8 @@ async fn files_far_apart_are_asked_for_at_once_and_those_together_once() {
     let archive = Archive::new(built.index().clone(), source.clone(), Limits::default()).unwrap();
     let dest = tempdir().unwrap();
     extract(&archive, dest.path(), Default::default()).await.unwrap();
-    assert_eq!(*source.ranges.lock().unwrap(), [0..bytes.len() as u64], "a whole archive is one request");
+    let ranges = source.ranges.lock().unwrap();
+    assert!(matches!(&ranges[..], [all] if *all == (0..bytes.len() as u64)), "a whole archive is one request");
 }
 
 #[tokio::test]

@@ -177,4 +177,7 @@ async fn the_total_is_checked_before_the_first_byte() {
     let options = ExtractOptions { select: vec!["b".to_owned()], ..Default::default() };
     limited.extract(&sandbox.dest(), &options, |_| {}).await.unwrap();
     assert_eq!(sandbox.paths(), ["b"]);
+    let options = ExtractOptions { total: 6, ..options };
+    let error = limited.extract(&sandbox.dest(), &options, |_| {}).await.unwrap_err();
+    assert!(matches!(error, Error::Limit { limit: 6, came: 7, .. }), "{error}");
 }

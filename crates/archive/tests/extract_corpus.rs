@@ -252,22 +252,36 @@ async fn links_of_an_archive_are_made_and_never_followed() {
 }
 
 /// What somebody has put where something is to go.
-const OBSTACLES: [(&str, fn(&Sandbox, &Path)); 12] = [
-    ("a link to a directory", |sandbox, at| symlink(sandbox.outside("outside"), at).unwrap()),
-    ("a link to a directory, relative", |_, at| symlink("../../outside", at).unwrap()),
-    ("a link to a file", |sandbox, at| symlink(sandbox.outside("victim"), at).unwrap()),
-    ("a link to nothing", |sandbox, at| symlink(sandbox.outside("nothing"), at).unwrap()),
-    ("a link to itself", |_, at| symlink(at.file_name().unwrap(), at).unwrap()),
-    ("a link upwards", |_, at| symlink("..", at).unwrap()),
-    ("a hard link", |sandbox, at| fs::hard_link(sandbox.outside("outside/victim"), at).unwrap()),
-    ("a pipe", |_, at| rustix::fs::mknodat(CWD, at, FileType::Fifo, 0o600.into(), 0).unwrap()),
-    ("a socket", |_, at| drop(std::os::unix::net::UnixListener::bind(at).unwrap())),
-    ("a file nobody may write", |_, at| {
+struct Obstacle {
+    what: &'static str,
+    is_dir: bool,
+    put: fn(&Sandbox, &Path),
+}
+
+const fn other(what: &'static str, put: fn(&Sandbox, &Path)) -> Obstacle {
+    Obstacle { what, is_dir: false, put }
+}
+
+const fn dir(what: &'static str, put: fn(&Sandbox, &Path)) -> Obstacle {
+    Obstacle { what, is_dir: true, put }
+}
+
+const OBSTACLES: [Obstacle; 12] = [
+    other("a link to a directory", |sandbox, at| symlink(sandbox.outside("outside"), at).unwrap()),
+    other("a link to a directory, relative", |_, at| symlink("../../outside", at).unwrap()),
+    other("a link to a file", |sandbox, at| symlink(sandbox.outside("victim"), at).unwrap()),
+    other("a link to nothing", |sandbox, at| symlink(sandbox.outside("nothing"), at).unwrap()),
+    other("a link to itself", |_, at| symlink(at.file_name().unwrap(), at).unwrap()),
+    other("a link upwards", |_, at| symlink("..", at).unwrap()),
+    other("a hard link", |sandbox, at| fs::hard_link(sandbox.outside("outside/victim"), at).unwrap()),
+    other("a pipe", |_, at| rustix::fs::mknodat(CWD, at, FileType::Fifo, 0o600.into(), 0).unwrap()),
+    other("a socket", |_, at| drop(std::os::unix::net::UnixListener::bind(at).unwrap())),
+    other("a file nobody may write", |_, at| {
         fs::write(at, "old").unwrap();
         fs::set_permissions(at, fs::Permissions::from_mode(0o000)).unwrap();
     }),
-    ("an empty directory", |_, at| fs::create_dir(at).unwrap()),
-    ("a directory", |sandbox, at| {
+    dir("an empty directory", |_, at| fs::create_dir(at).unwrap()),
+    dir("a directory", |sandbox, at| {
         fs::create_dir(at).unwrap();
         symlink(sandbox.outside("outside"), at.join("more")).unwrap();
     }),
@@ -278,7 +292,7 @@ async fn whatever_waits_in_the_destination_leads_nowhere_else() {
     let directories = [directory("d"), directory("d/e")];
     let links = [link("d/l", "x"), link("l", "x")];
     let archive = forge(&[file("d/e/f"), file("f")], &links, &directories, CONTENT).unwrap();
-    for (what, prepare) in OBSTACLES {
+    for Obstacle { what, is_dir, put } in OBSTACLES {
         for place in ["f", "d", "d/e", "d/e/f", "l", "d/l"] {
             for (overwrite, clean) in [
                 (Overwrite::Replace, false),
@@ -290,14 +304,13 @@ async fn whatever_waits_in_the_destination_leads_nowhere_else() {
                 let sandbox = Sandbox::new();
                 let at = sandbox.dest().join(place);
                 fs::create_dir_all(at.parent().unwrap()).unwrap();
-                prepare(&sandbox, &at);
+                put(&sandbox, &at);
                 let inode = fs::symlink_metadata(&at).unwrap().ino();
                 let options = ExtractOptions { overwrite, clean, workers: 1, ..Default::default() };
                 let came = extract(&archive, &sandbox.dest(), &options).await;
                 sandbox.assert_untouched(&case);
                 let is_kept = fs::symlink_metadata(&at).unwrap().ino() == inode;
-                let (is_for_dir, is_dir) =
-                    (matches!(place, "d" | "d/e"), what.ends_with("directory") && !what.contains("link"));
+                let is_for_dir = matches!(place, "d" | "d/e");
                 let want = match overwrite {
                     _ if is_for_dir && is_dir => Ok(0),
                     _ if clean => Ok(0),

@@ -35,7 +35,7 @@ pub struct ExtractOptions {
     pub owners: bool,
     /// Threads that decode and write; 0 is one for each processor. Fewer if `memory` does not last for so many.
     pub workers: usize,
-    /// Requests that are under way at the same time, where what is wanted does not lie together. At least 1; 4 by
+    /// Requests that are under way at the same time, where what is wanted does not lie together. At least 1; 8 by
     /// default.
     pub in_flight: usize,
     /// Bytes of other files that are read and dropped rather than asking once more.
@@ -45,6 +45,8 @@ pub struct ExtractOptions {
     /// Any number will do: some KiB for each thread and request, and what the windows of a foreign compressor
     /// take, are needed besides.
     pub memory: u64,
+    /// Bytes of content that may be written; besides [`Limits::total`](crate::Limits::total). No limit by default.
+    pub total: u64,
     /// The word to stop.
     pub cancel: Cancel,
 }
@@ -62,9 +64,10 @@ impl Default for ExtractOptions {
             times: true,
             owners: false,
             workers: 0,
-            in_flight: 4,
+            in_flight: 8,
             gap: GAP,
             memory: 64 << 20,
+            total: u64::MAX,
             cancel: Cancel::default(),
         }
     }

@@ -126,8 +126,9 @@ pub(super) fn plan(archive: &Archive, options: &ExtractOptions) -> Result<Plan> 
         plan.size = plan.size.saturating_add(entry.original_size);
         plan.files.push(PlannedFile { entry: at as u32, directory });
     }
-    if plan.size > archive.limits().total {
-        return Err(Error::limit("what is to be extracted, in bytes,", archive.limits().total, plan.size));
+    let total = archive.limits().total.min(options.total);
+    if plan.size > total {
+        return Err(Error::limit("what is to be extracted, in bytes,", total, plan.size));
     }
     for link in chosen.symlinks {
         let target = below(link.path)?;

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use globset::GlobBuilder;
 use globset::GlobMatcher;
 use jiff::Span;
@@ -14,9 +15,11 @@ use jiff::tz::TimeZone;
 use skep::Compression;
 use skep_registry::Platform;
 
+use crate::args::pull::Preserve;
+
 /// A switch is on when its variable is set to anything but nothing, `0`, `false`, `no` or `off`.
-pub(super) fn switch() -> clap::builder::FalseyValueParser {
-    clap::builder::FalseyValueParser::new()
+pub(super) fn switch() -> FalseyValueParser {
+    FalseyValueParser::new()
 }
 
 pub(super) fn annotation(text: &str) -> Result<(String, String), String> {
@@ -39,6 +42,23 @@ pub(super) fn platform(text: &str) -> Result<Platform, String> {
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let duration = text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
     duration.ok_or_else(|| "wanted a time with its units: 90s, 1h 30m, 0s".to_owned())
+}
+
+/// What to restore: `none`, or some of `mode`, `times` and `owner`.
+pub(super) fn preserve(text: &str) -> Result<Preserve, String> {
+    let mut preserve = Preserve::default();
+    if text == "none" {
+        return Ok(preserve);
+    }
+    for word in text.split(',') {
+        match word {
+            "mode" => preserve.mode = true,
+            "owner" => preserve.owner = true,
+            "times" => preserve.times = true,
+            _ => return Err("wanted none, or some of mode, times and owner, with commas between".to_owned()),
+        }
+    }
+    Ok(preserve)
 }
 
 pub(super) fn compression(text: &str) -> Result<Compression, String> {
@@ -240,6 +260,17 @@ mod tests {
         assert!((47..=49).contains(&ago), "{ago}");
         for text in ["", "soon", "2026-13-01", "5"] {
             assert!(moment(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_to_preserve_parses() {
+        let words = |mode, times, owner| Ok(Preserve { mode, times, owner });
+        assert_eq!(preserve("none"), words(false, false, false));
+        assert_eq!(preserve("mode,times"), words(true, true, false));
+        assert_eq!(preserve("owner,mode"), words(true, false, true));
+        for text in ["", "modes", "none,mode", "mode,", "mode times"] {
+            assert!(preserve(text).is_err(), "{text}");
         }
     }
 

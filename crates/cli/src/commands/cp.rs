@@ -1,5 +1,7 @@
-//! `skep cp REF:/PATH... DEST`.
+//! `skep cp REF:/PATH... DEST`: files and directories out of archives.
 
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -11,6 +13,7 @@ use skep::Pulled;
 
 use super::Session;
 use super::cat;
+use super::pull;
 use crate::args::Cp;
 use crate::exit::Exit;
 use crate::exit::Failure;
@@ -29,6 +32,7 @@ struct Answer {
     directories: u64,
     symlinks: u64,
     size: u64,
+    skipped: u64,
 }
 
 /// A path in an archive, as `REF:/PATH`.
@@ -43,8 +47,10 @@ pub(super) async fn cp(session: &Session, args: Cp) -> Outcome {
     if args.dest.as_os_str() == "-" {
         for source in &sources {
             let archive = session.client.pull_with(&source.address, session.lasting()).await?;
-            if !cat::print(&archive, &source.path).await? {
-                break;
+            for path in source.paths(&archive)? {
+                if !cat::print(&archive, &path).await? {
+                    return Ok(());
+                }
             }
         }
         return Ok(());
@@ -62,19 +68,23 @@ pub(super) async fn cp(session: &Session, args: Cp) -> Outcome {
         directories: 0,
         symlinks: 0,
         size: 0,
+        skipped: 0,
     };
+    let options = args.extract.options()?;
     let mut failures = Failures::of(sources.len(), session.json);
     for source in &sources {
-        let copied = source.copy(session, &args.dest, into).await;
+        let copied = source.copy(session, &args.dest, into, &options).await;
         let Some(extracted) = failures.note(copied) else { continue };
         answer.files += extracted.files;
         answer.directories += extracted.directories;
         answer.symlinks += extracted.symlinks;
         answer.size += extracted.bytes;
+        answer.skipped += extracted.skipped;
     }
     failures.outcome()?;
     session.answer(&answer, || {
-        format!("copied {}, {}, to {}", count(answer.files, "file"), size(answer.size), escape(&answer.dest))
+        let (files, bytes, kept) = (count(answer.files, "file"), size(answer.size), pull::kept(answer.skipped));
+        format!("copied {files}, {bytes}, to {}{kept}", escape(&answer.dest))
     })
 }
 
@@ -93,32 +103,86 @@ impl Source {
         Ok(Self { address, path: if path == "." { String::new() } else { path } })
     }
 
-    async fn copy(&self, session: &Session, dest: &Path, into: bool) -> Outcome<Extracted> {
+    async fn copy(&self, session: &Session, dest: &Path, into: bool, options: &ExtractOptions) -> Outcome<Extracted> {
         let archive = session.client.pull_with(&self.address, session.lasting()).await?;
-        let (dest, options) = self.place(&archive, dest, into)?;
-        Ok(archive.extract(&dest, options, session.on_progress()).await?)
+        let paths = self.paths(&archive)?;
+        if let [path] = &paths[..]
+            && *path == self.path
+        {
+            let (dest, options) = place(&archive, path, dest, into, options)?;
+            return Ok(archive.extract(&dest, options, session.on_progress()).await?);
+        }
+        if !into {
+            let message = format!("{} is not a directory, and /{} is a pattern", dest.display(), self.path);
+            return Err(Failure::new(Exit::Usage, message).hint("end it with a slash to have it made"));
+        }
+        let mut extracted = Extracted::default();
+        // One extraction for each directory that something lies in.
+        let mut by_parent = BTreeMap::<&str, Vec<String>>::new();
+        for path in &paths {
+            by_parent.entry(parent(path)).or_default().push(path.clone());
+        }
+        for (parent, select) in by_parent {
+            let options = ExtractOptions { select, strip: parent.to_owned(), ..options.clone() };
+            let one = archive.extract(dest, options, session.on_progress()).await?;
+            extracted.files += one.files;
+            extracted.directories += one.directories;
+            extracted.symlinks += one.symlinks;
+            extracted.bytes += one.bytes;
+            extracted.skipped += one.skipped;
+        }
+        Ok(extracted)
     }
 
-    /// Where to extract to, and what: as cp(1) does, into a directory that is there, else under the name given.
-    fn place(&self, archive: &Pulled, dest: &Path, into: bool) -> Outcome<(PathBuf, ExtractOptions)> {
-        let (parent, name) = self.path.rsplit_once('/').unwrap_or(("", &self.path));
-        let select = if self.path.is_empty() { Vec::new() } else { vec![self.path.clone()] };
-        if into || self.path.is_empty() {
-            return Ok((dest.to_owned(), ExtractOptions { select, strip: parent.to_owned(), ..Default::default() }));
+    /// The paths that are meant: the one that is said if there is such, else those that it matches as a pattern.
+    fn paths(&self, archive: &Pulled) -> Outcome<Vec<String>> {
+        if !self.path.contains(['*', '?', '[', '{']) || archive.node(&self.path).is_ok() {
+            return Ok(vec![self.path.clone()]);
         }
-        if let skep::Node::Directory(_) = archive.node(&self.path)? {
-            return Ok((dest.to_owned(), ExtractOptions { select, strip: self.path.clone(), ..Default::default() }));
+        let mut paths = BTreeSet::new();
+        for (path, _) in archive.glob(&self.path).map_err(|error| Failure::from(error).exits(Exit::Usage))? {
+            // What lies in a directory that matches comes with it, and behind it.
+            if !path.match_indices('/').any(|(at, _)| paths.contains(&path[..at])) {
+                paths.insert(path.to_owned());
+            }
         }
-        let Some(new) = dest.file_name().and_then(|name| name.to_str()) else {
-            return Err(Failure::new(Exit::Usage, format!("{} cannot be the name of a file", dest.display())));
-        };
-        let rename = (new != name).then(|| new.to_owned());
-        let dir = match dest.parent() {
-            Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        Ok((dir, ExtractOptions { select, strip: parent.to_owned(), name: rename, ..Default::default() }))
+        if paths.is_empty() {
+            return Err(Failure::new(Exit::NotFound, format!("nothing matches /{}", self.path)));
+        }
+        Ok(paths.into_iter().collect())
     }
+}
+
+/// Where to extract to, and what: as cp(1) does, into a directory that is there, else under the name given.
+fn place(
+    archive: &Pulled,
+    path: &str,
+    dest: &Path,
+    into: bool,
+    options: &ExtractOptions,
+) -> Outcome<(PathBuf, ExtractOptions)> {
+    let select = if path.is_empty() { Vec::new() } else { vec![path.to_owned()] };
+    let options = ExtractOptions { select, strip: parent(path).to_owned(), ..options.clone() };
+    if into || path.is_empty() {
+        return Ok((dest.to_owned(), options));
+    }
+    if let skep::Node::Directory(_) = archive.node(path)? {
+        return Ok((dest.to_owned(), ExtractOptions { strip: path.to_owned(), ..options }));
+    }
+    let Some(new) = dest.file_name().and_then(|name| name.to_str()) else {
+        return Err(Failure::new(Exit::Usage, format!("{} cannot be the name of a file", dest.display())));
+    };
+    let name = path.rsplit('/').next().filter(|name| *name != new).map(|_| new.to_owned());
+    let dir = match dest.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    Ok((dir, ExtractOptions { name, ..options }))
+}
+
+/// The directory that a path lies in; empty for the root.
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
 #[cfg(test)]

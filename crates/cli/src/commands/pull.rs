@@ -20,11 +20,16 @@ struct Answer {
     directories: u64,
     symlinks: u64,
     size: u64,
+    skipped: u64,
+    removed: u64,
 }
 
 pub(super) async fn pull(session: &Session, args: Pull) -> Outcome {
     let pulled = session.client.pull_with(&args.from, session.lasting()).await?;
-    let options = ExtractOptions { workers: args.jobs, ..Default::default() };
+    let strip = args.strip.map_or_else(String::new, |path| skep::normalize(&path).into_owned());
+    let strip = if strip == "." { String::new() } else { strip };
+    let select = if strip.is_empty() { Vec::new() } else { vec![strip.clone()] };
+    let options = ExtractOptions { select, strip, clean: args.clean, ..args.extract.options()? };
     let extracted = pulled.extract(&args.dir, options, session.on_progress()).await?;
     let answer = Answer {
         schema: "skep/pull/v1",
@@ -35,9 +40,21 @@ pub(super) async fn pull(session: &Session, args: Pull) -> Outcome {
         directories: extracted.directories,
         symlinks: extracted.symlinks,
         size: extracted.bytes,
+        skipped: extracted.skipped,
+        removed: extracted.removed,
     };
     session.answer(&answer, || {
         let (files, bytes) = (count(answer.files, "file"), size(answer.size));
-        format!("pulled {}\n{files}, {bytes}, into {}", answer.r#ref, escape(&answer.dir))
+        let (skipped, removed) = (kept(answer.skipped), removed(answer.removed));
+        format!("pulled {}\n{files}, {bytes}, into {}{skipped}{removed}", answer.r#ref, escape(&answer.dir))
     })
+}
+
+/// Words for what was there and is kept.
+pub(super) fn kept(number: u64) -> String {
+    if number == 0 { String::new() } else { format!("; {number} kept that were there") }
+}
+
+fn removed(number: u64) -> String {
+    if number == 0 { String::new() } else { format!("; {number} removed that were not") }
 }

@@ -101,6 +101,69 @@ fn parts_are_copied_out() {
 }
 
 #[test]
+fn what_is_pulled_and_what_is_there_is_a_matter_of_options() {
+    let desk = Desk::new();
+    desk.ok("push site oci:store:v1");
+    desk.ok("pull --include *.css --exclude empty/ oci:store:v1 some");
+    assert!(desk.path("some/css/main.css").exists() && !desk.path("some/index.html").exists());
+    desk.ok("pull --strip /css oci:store:v1 css");
+    assert_eq!(census(&desk.path("css")), census(&desk.path("site/css")));
+
+    fs::create_dir(desk.path("copy")).unwrap();
+    fs::write(desk.path("copy/css.txt"), "mine").unwrap();
+    fs::write(desk.path("copy/more"), "mine").unwrap();
+    let refused = desk.run("pull --overwrite fail oci:store:v1 copy");
+    assert_eq!((refused.exit, fs::read_dir(desk.path("copy")).unwrap().count()), (6, 2), "{}", refused.err);
+    let kept = desk.ok("pull --json --overwrite skip oci:store:v1 copy");
+    assert_eq!((field(&kept, "files"), field(&kept, "skipped")), ("2".to_owned(), "1".to_owned()));
+    assert_eq!(fs::read_to_string(desk.path("copy/css.txt")).unwrap(), "mine");
+    let came = desk.run("pull --clean oci:store:v1 copy");
+    assert!(came.exit == 0 && came.err.ends_with("into copy; 1 removed that were not\n"), "{}", came.err);
+    assert_eq!(census(&desk.path("copy")), census(&desk.path("site")));
+    let refused = desk.run("pull --clean oci:store:v1 .");
+    assert!(refused.exit == 6 && desk.path("site").exists(), "{}", refused.err);
+
+    desk.ok("pull --preserve none oci:store:v1 plain");
+    let mode = |path| fs::metadata(desk.path(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("copy/css.txt"), mode("plain/css.txt") & 0o600), (0o600, 0o600));
+    let modified = |path| fs::metadata(desk.path(path)).unwrap().modified().unwrap();
+    assert!(
+        modified("plain/css.txt") > modified("site/css.txt") && modified("copy/css.txt") == modified("site/css.txt")
+    );
+    desk.ok("pull --memory 0 --requests 1 --jobs 3 oci:store:v1 small");
+    assert_eq!(census(&desk.path("small")), census(&desk.path("site")));
+    let refused = desk.run("pull --max-total 1KiB oci:store:v1 large");
+    assert!(refused.exit == 1 && refused.err.contains("limit of 1024"), "{}", refused.err);
+    for line in ["--preserve all", "--overwrite maybe", "--memory much", "--include a{b"] {
+        assert_eq!(desk.run(&format!("pull {line} oci:store:v1 large")).exit, 2, "{line}");
+    }
+    assert!(!desk.path("large").exists());
+}
+
+#[test]
+fn patterns_are_copied_out() {
+    let desk = Desk::new();
+    desk.ok("push site oci:store:v1");
+    desk.ok("cp oci:store:v1:/*.txt oci:store:v1:/**/*.css into/");
+    let names = |dir| {
+        let mut names: Vec<_> = fs::read_dir(desk.path(dir)).unwrap().map(|item| item.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("into"), ["css.txt", "main.css"]);
+    assert_eq!(desk.ok("cp oci:store:v1:/cs[s].t?t -"), "sorts before css/");
+    desk.ok("cp oci:store:v1:/** all/");
+    assert_eq!(census(&desk.path("all")), census(&desk.path("site")));
+    assert_eq!(desk.run("cp oci:store:v1:/*.md into/").exit, 4);
+    let refused = desk.run("cp oci:store:v1:/*.txt new");
+    assert!(refused.exit == 2 && refused.err.contains("hint: "), "{}", refused.err);
+    fs::write(desk.path("into/css.txt"), "mine").unwrap();
+    assert_eq!(desk.run("cp --overwrite fail oci:store:v1:/css.txt into").exit, 6);
+    desk.ok("cp --overwrite skip oci:store:v1:/css.txt into");
+    assert_eq!(fs::read_to_string(desk.path("into/css.txt")).unwrap(), "mine");
+}
+
+#[test]
 fn tags_are_set_and_guarded() {
     let desk = Desk::new();
     let one = field(&desk.ok("push --json site oci:store:v1"), "digest");
