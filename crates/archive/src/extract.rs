@@ -47,6 +47,8 @@ use plan::Plan;
 use plan::PlannedDirectory;
 use staging::Staging;
 
+pub(crate) use staging::is_staging;
+
 pub use options::ExtractOptions;
 pub use options::Extracted;
 pub use options::Overwrite;
@@ -101,14 +103,18 @@ async fn write_files(shared: &Arc<Shared>) -> Result<()> {
     let receiver = Arc::new(Mutex::new(receiver));
     let (done, mut writers) = mpsc::unbounded_channel();
     // Threads of their own: those of the runtime may be needed to read the data.
-    for _ in 0..workers {
-        let (shared, receiver, done) = (shared.clone(), receiver.clone(), done.clone());
-        std::thread::spawn(move || {
-            let written = panic::catch_unwind(AssertUnwindSafe(|| write::Writer::new(shared).run(&receiver)));
-            // Nobody listens when the extraction was dropped.
-            let _ = done.send(written);
-        });
-    }
+    let threads: Vec<_> = (0..workers)
+        .map(|_| {
+            let (shared, receiver, done) = (shared.clone(), receiver.clone(), done.clone());
+            std::thread::spawn(move || {
+                let written = panic::catch_unwind(AssertUnwindSafe(|| write::Writer::new(shared).run(&receiver)));
+                // Nobody listens when the extraction was dropped.
+                let _ = done.send(written);
+            })
+        })
+        .collect();
+    // A runtime that is shut down waits for this, and so for what they have to remove.
+    let ended = spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
     // Jobs that nobody takes any more must fail to be sent, and the last writer must be seen to end.
     drop((receiver, done));
     let mut feed = Some(Box::pin(feed::Feed { shared: shared.clone(), jobs: sender }.run()));
@@ -121,7 +127,7 @@ async fn write_files(shared: &Arc<Shared>) -> Result<()> {
                 None => future::pending().await,
             }
         };
-        let ended = tokio::select! {
+        let done = tokio::select! {
             fed = feeding => {
                 feed = None;
                 fed
@@ -133,11 +139,14 @@ async fn write_files(shared: &Arc<Shared>) -> Result<()> {
             written = writers.recv() => match written {
                 Some(Ok(written)) => written,
                 Some(Err(panic)) => panic::resume_unwind(panic),
-                None => return outcome,
+                None => {
+                    ended.await.expect("waiting does not panic");
+                    return outcome;
+                }
             },
         };
         // What a writer says counts more than that it was gone when it was fed.
-        if let (Ok(()) | Err(Error::Cancelled), Err(error)) = (&outcome, ended) {
+        if let (Ok(()) | Err(Error::Cancelled), Err(error)) = (&outcome, done) {
             outcome = Err(error);
             // Those that wait for a job or a piece must not wait for ever.
             shared.stop();

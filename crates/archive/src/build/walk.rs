@@ -21,6 +21,7 @@ use crate::beneath::open_dir;
 use crate::beneath::refuse;
 use crate::error::Error;
 use crate::error::Result;
+use crate::extract::is_staging;
 use crate::path;
 
 /// Reads all directories of a tree, but no file.
@@ -89,6 +90,10 @@ impl Walk<'_> {
             }
             kind => (kind, None),
         };
+        // What an extraction into this tree left when it was killed.
+        if kind == FileType::Directory && is_staging(name) {
+            return Ok(());
+        }
         if self.is_excluded(kind == FileType::Directory) {
             self.tree.excluded += 1;
             return Ok(());
