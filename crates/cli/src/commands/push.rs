@@ -11,6 +11,7 @@ use skep::Error;
 use skep::Origin;
 use skep::Patterns;
 use skep::PushOptions;
+use skep::Pushed;
 use skep::Skip;
 use skep::Summary;
 
@@ -58,25 +59,37 @@ pub(super) async fn push(session: &Session, args: Push) -> Outcome {
         if_absent: args.no_clobber,
         ..Default::default()
     };
-    if !args.dry_run {
-        // A registry that cannot be is found out before all the work.
-        session.client.registry(&args.to.store)?;
-    }
-    let built = skep::pack(origin, build, session.on_progress()).await?;
-    let manifest = options.manifest_of(&built, &args.to)?;
-    let (sent_blobs, sent_bytes) = if args.dry_run {
-        (0, 0)
-    } else {
-        let pushed = session.client.push_built(&built, &args.to, options, session.on_progress()).await?;
-        (pushed.sent_blobs, pushed.sent_bytes)
+    let pushed = match origin {
+        Origin::Directory(dir) if !args.dry_run => {
+            let options = PushOptions { build, ..options };
+            session.client.push(&dir, &args.to, options, session.on_progress()).await?
+        }
+        origin => {
+            if !args.dry_run {
+                // A registry that cannot be is found out before all the work.
+                session.client.registry(&args.to.store)?;
+            }
+            let built = skep::pack(origin, build, session.on_progress()).await?;
+            if args.dry_run {
+                Pushed {
+                    manifest: options.manifest_of(&built, &args.to)?.descriptor().clone(),
+                    summary: built.summary().clone(),
+                    index_size: built.index_descriptor().size,
+                    sent_blobs: 0,
+                    sent_bytes: 0,
+                }
+            } else {
+                session.client.push_built(&built, &args.to, options, session.on_progress()).await?
+            }
+        }
     };
-    let summary = built.summary();
+    let (summary, digest) = (&pushed.summary, pushed.manifest.digest);
     let mut tags = vec![args.to.tag_or_latest()];
     tags.extend(args.tags);
     let answer = Answer {
         schema: "skep/push/v1",
-        r#ref: args.to.at(manifest.digest().clone()).to_string(),
-        digest: manifest.digest().to_string(),
+        r#ref: args.to.at(digest.clone()).to_string(),
+        digest: digest.to_string(),
         tags: tags.iter().map(ToString::to_string).collect(),
         dry_run: args.dry_run,
         files: summary.files,
@@ -84,9 +97,9 @@ pub(super) async fn push(session: &Session, args: Push) -> Outcome {
         symlinks: summary.symlinks,
         size: summary.original_size,
         stored: summary.stored_size,
-        index_size: built.index_descriptor().size,
-        sent_blobs,
-        sent_bytes,
+        index_size: pushed.index_size,
+        sent_blobs: pushed.sent_blobs,
+        sent_bytes: pushed.sent_bytes,
         excluded: summary.excluded,
         not_carried: not_carried(summary),
     };
@@ -96,10 +109,10 @@ pub(super) async fn push(session: &Session, args: Push) -> Outcome {
     session.answer(&answer, || {
         let files = count(answer.files, "file");
         let (original, stored) = (size(answer.size), size(answer.stored));
-        let (what, sent) = match (args.dry_run, sent_blobs) {
+        let (what, sent) = match (args.dry_run, answer.sent_blobs) {
             (true, _) => ("would push", "nothing".to_owned()),
-            (false, 0) => ("unchanged", size(sent_bytes)),
-            (false, _) => ("pushed", size(sent_bytes)),
+            (false, 0) => ("unchanged", size(answer.sent_bytes)),
+            (false, _) => ("pushed", size(answer.sent_bytes)),
         };
         format!("{what} {}\n{files}, {original} stored in {stored}, {sent} sent", answer.r#ref)
     })
