@@ -70,7 +70,7 @@ fn pack(dir: &Path, level: i32) -> Result<u64> {
         Ok(Box::new(move |at| {
             content.clear();
             File::open(&paths[at])?.read_to_end(&mut content)?;
-            for chunk in content.chunks(CHUNK) {
+            for chunk in content.chunks(if content.len() > WHOLE { CHUNK } else { WHOLE }) {
                 stored.clear();
                 stored.reserve(zstd::zstd_safe::compress_bound(chunk.len()));
                 compressor.compress_to_buffer(chunk, &mut stored)?;
@@ -142,5 +142,7 @@ fn unpack(index: &Path, data: &Path, dir: &Path) -> Result<u64> {
 
 /// Files that a thread takes at once.
 const BATCH: usize = 64;
-/// Bytes that are compressed at once.
-const CHUNK: usize = 1 << 20;
+/// Bytes that are compressed at once of a larger file.
+const CHUNK: usize = 256 << 10;
+/// Bytes of a file that is compressed at once.
+const WHOLE: usize = 1 << 20;

@@ -61,7 +61,7 @@ impl Archive {
     /// process left that was killed is removed by the next one. Directories that are there are kept;
     /// [`ExtractOptions`] tell what becomes of everything else.
     ///
-    /// `progress` is called from several threads, about once for each MiB.
+    /// `progress` is called from several threads, about once for each MiB or chunk.
     ///
     /// # Errors
     /// `Conflict` when a directory is where a file must go, or something else where a directory must go, or as

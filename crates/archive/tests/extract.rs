@@ -29,6 +29,7 @@ use skep_archive::Result;
 use skep_archive::Source;
 use skep_archive::write_index;
 use skep_registry::Body;
+use support::CHUNK;
 use support::build;
 use support::chmod;
 use support::data;
@@ -58,7 +59,7 @@ async fn changed(change: impl Fn(Entry<'_>) -> Entry<'_>) -> Archive {
     write(tree.path(), "file", text(9_500_000));
     let built = build(tree.path(), &BuildOptions::default());
     let good = open(&built);
-    assert_eq!(good.entry("file").unwrap().chunks.unwrap().len(), 10);
+    assert_eq!(good.entry("file").unwrap().chunks.unwrap().len(), 9_500_000usize.div_ceil(CHUNK));
     let bytes = data(&built).await;
     let entries: Vec<_> = good.entries().map(&change).collect();
     let none = || [].into_iter();
@@ -95,8 +96,8 @@ async fn of_a_whole_file_only_its_own_hash_counts_and_of_a_part_that_of_the_chun
     extract(&archive, dest.path(), Default::default()).await.unwrap();
     assert!(fs::read(dest.path().join("file")).unwrap() == text(9_500_000));
     let part = |range| archive.read_range("file", range);
-    part(0..2 << 20).await.unwrap().bytes(1 << 30).await.unwrap();
-    part(2 << 20..(2 << 20) + 1).await.unwrap().bytes(1 << 30).await.unwrap_err();
+    part(0..2 * CHUNK as u64).await.unwrap().bytes(1 << 30).await.unwrap();
+    part(2 * CHUNK as u64..2 * CHUNK as u64 + 1).await.unwrap().bytes(1 << 30).await.unwrap_err();
 }
 
 #[tokio::test(flavor = "multi_thread")]

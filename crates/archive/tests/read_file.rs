@@ -18,6 +18,7 @@ use skep_archive::FileSource;
 use skep_archive::Limits;
 use skep_archive::Source;
 use skep_registry::Body;
+use support::CHUNK;
 use support::Noted;
 use support::build;
 use support::link;
@@ -87,11 +88,14 @@ async fn reading_on_reads_twice_as_far_ahead_each_time() {
     let (archive, source) = one(&noise(40 * MIB, 1), &raw());
     let mut file = archive.file("file").unwrap();
     take(&mut file, 10).await;
-    assert_eq!(source.take(), [0..MIB as u64], "one chunk, before it is known whether reading goes on");
+    assert_eq!(source.take(), [0..CHUNK as u64], "one chunk, before it is known whether reading goes on");
     let mut came = Vec::new();
     file.read_to_end(&mut came).await.unwrap();
-    let mib = |range: &Range<u64>| (range.end - range.start) >> 20;
-    assert_eq!(source.take().iter().map(mib).collect::<Vec<_>>(), [2, 4, 8, 8, 8, 8, 1]);
+    let reads = source.take();
+    let chunks: Vec<_> = reads.iter().map(|range| (range.end - range.start) / CHUNK as u64).collect();
+    let most = (8 * MIB / CHUNK) as u64;
+    assert_eq!(chunks, [2, 4, 8, 16, most, most, most, most, 1]);
+    assert_eq!(reads.iter().map(|range| range.end - range.start).sum::<u64>(), (40 * MIB - CHUNK) as u64);
     assert_eq!(came.len(), 40 * MIB - 10);
 }
 
@@ -99,36 +103,36 @@ async fn reading_on_reads_twice_as_far_ahead_each_time() {
 async fn the_next_request_is_sent_before_reading_comes_to_it() {
     let (archive, source) = one(&noise(16 * MIB, 1), &raw());
     let mut file = archive.file("file").unwrap();
-    take(&mut file, MIB + 10).await;
+    take(&mut file, CHUNK + 10).await;
     assert_eq!(source.take().len(), 2);
-    take(&mut file, MIB - 10).await;
+    take(&mut file, CHUNK - 10).await;
     assert_eq!(source.take(), [], "half of the second was not read yet");
     take(&mut file, 10).await;
-    assert_eq!(source.take(), [3 * MIB as u64..7 * MIB as u64]);
+    assert_eq!(source.take(), [3 * CHUNK as u64..7 * CHUNK as u64]);
 }
 
 #[tokio::test]
 async fn a_seek_within_what_is_there_costs_nothing() {
-    let content = noise(8 * MIB, 1);
+    let content = noise(8 * CHUNK, 1);
     let (archive, source) = one(&content, &raw());
     let mut file = archive.file("file").unwrap();
-    take(&mut file, MIB + MIB / 2).await;
+    take(&mut file, CHUNK + CHUNK / 2).await;
     source.take();
     for (seek, at) in [
         (SeekFrom::Start(5), 5),
-        (SeekFrom::Current(MIB as i64), MIB + 15),
-        (SeekFrom::End(-(7 * MIB as i64)), MIB),
-        (SeekFrom::Current(-20), MIB - 10),
+        (SeekFrom::Current(CHUNK as i64), CHUNK + 15),
+        (SeekFrom::End(-(7 * CHUNK as i64)), CHUNK),
+        (SeekFrom::Current(-20), CHUNK - 10),
     ] {
         assert_eq!(file.seek(seek).await.unwrap(), at as u64);
         assert!(take(&mut file, 10).await == content[at..at + 10]);
     }
     assert_eq!(source.take(), []);
     // Elsewhere it begins with one chunk again.
-    file.seek(SeekFrom::Start(5 * MIB as u64 + 7)).await.unwrap();
+    file.seek(SeekFrom::Start(5 * CHUNK as u64 + 7)).await.unwrap();
     assert_eq!(source.take(), [], "a seek is no request");
-    assert!(take(&mut file, 10).await == content[5 * MIB + 7..5 * MIB + 17]);
-    assert_eq!(source.take(), [5 * MIB as u64..6 * MIB as u64]);
+    assert!(take(&mut file, 10).await == content[5 * CHUNK + 7..5 * CHUNK + 17]);
+    assert_eq!(source.take(), [5 * CHUNK as u64..6 * CHUNK as u64]);
 }
 
 #[tokio::test]

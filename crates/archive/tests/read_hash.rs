@@ -15,6 +15,7 @@ use skep_archive::Limits;
 use skep_archive::Result;
 use skep_archive::write_index;
 use skep_registry::Code;
+use support::CHUNK;
 use support::build;
 use support::noise;
 use support::text;
@@ -81,21 +82,22 @@ async fn a_whole_file_is_held_to_its_own_hash_and_a_part_to_those_of_chunks() {
 
 #[tokio::test]
 async fn chunks_that_are_not_what_they_should_be_spoil_a_part_and_not_the_whole() {
-    let archive = forged(|index, content| spoil(index, &content[1 << 20..2 << 20]));
+    const BEGIN: u64 = CHUNK as u64;
+    let archive = forged(|index, content| spoil(index, &content[CHUNK..2 * CHUNK]));
     for (path, content) in [("text", text(SIZE)), ("noise", noise(SIZE, 1))] {
         for read in read_whole(&archive, path).await {
             assert!(read.unwrap() == content, "{path}");
         }
-        let body = archive.read_range(path, (1 << 20) + 7..(1 << 20) + 8).await.unwrap();
+        let body = archive.read_range(path, BEGIN + 7..BEGIN + 8).await.unwrap();
         assert_eq!(body.bytes(1).await.unwrap_err().code(), &Code::DigestInvalid);
-        let other = archive.read_range(path, 2 << 20..3 << 20).await.unwrap().bytes(u64::MAX).await.unwrap();
-        assert!(other == content[2 << 20..3 << 20]);
+        let other = archive.read_range(path, 2 * BEGIN..3 * BEGIN).await.unwrap().bytes(u64::MAX).await.unwrap();
+        assert!(other == content[2 * CHUNK..3 * CHUNK]);
         let mut file = archive.file(path).unwrap();
-        assert!(matches!(file.read_at(1 << 20..(1 << 20) + 1).await, Err(Error::HashMismatch { .. })));
+        assert!(matches!(file.read_at(BEGIN..BEGIN + 1).await, Err(Error::HashMismatch { .. })));
         let mut came = Vec::new();
         let error = file.read_to_end(&mut came).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
-        assert!(came == content[..1 << 20], "nothing of a wrong chunk leaves");
+        assert!(came == content[..CHUNK], "nothing of a wrong chunk leaves");
     }
 }
 

@@ -29,6 +29,8 @@ use support::text;
 use support::write;
 use tempfile::tempdir;
 
+const CHUNK: u64 = support::CHUNK as u64;
+
 fn repo() -> RepoName {
     "team/archive".parse().unwrap()
 }
@@ -122,12 +124,12 @@ async fn a_read_is_one_request_for_just_its_bytes() {
     assert!(content == text(3_500_000));
     assert_eq!(registry.take().len(), 1);
 
-    // Only the chunk that is covered: the third, of four.
+    // Only the chunk that is covered: the ninth, of thirteen.
     let entry = archive.entry("large/noise").unwrap();
     let start = entry.data_offset + (2 << 20);
     let part = archive.read_range("large/noise", 2_100_000..2_200_000).await.unwrap();
     assert!(part.bytes(1 << 30).await.unwrap() == noise(3_300_001, 1)[2_100_000..2_200_000]);
-    assert_eq!(registry.take(), [format!("get_blob bytes={start}-{}", start + (1 << 20) - 1)]);
+    assert_eq!(registry.take(), [format!("get_blob bytes={start}-{}", start + CHUNK - 1)]);
 }
 
 #[tokio::test]
@@ -136,18 +138,17 @@ async fn ranges_cross_chunks() {
     write(tree.path(), "text", text(3_500_000));
     write(tree.path(), "noise", noise(3_300_001, 1));
     let (_, archive) = pushed(tree.path(), Counting::default()).await;
-    const MIB: u64 = 1 << 20;
     for (path, content) in [("text", text(3_500_000)), ("noise", noise(3_300_001, 1))] {
         let size = content.len() as u64;
         for range in [
             0..0,
             0..1,
             0..size,
-            MIB..MIB,
-            MIB - 1..MIB + 1,
-            MIB..2 * MIB,
-            MIB - 1..2 * MIB + 1,
-            3 * MIB..size,
+            CHUNK..CHUNK,
+            CHUNK - 1..CHUNK + 1,
+            CHUNK..2 * CHUNK,
+            CHUNK - 1..2 * CHUNK + 1,
+            size / CHUNK * CHUNK..size,
             size - 1..size,
             size..size,
         ] {

@@ -21,6 +21,7 @@ use skep_archive::ExtractOptions;
 use skep_archive::Limits;
 use skep_archive::Node;
 use skep_archive::Reason;
+use support::CHUNK;
 use support::build;
 use support::chmod;
 use support::data;
@@ -99,19 +100,21 @@ async fn contents_are_compressed_when_it_is_worth_it() {
     let tree = tempdir().unwrap();
     nasty_tree(tree.path());
     let archive = open(&build(tree.path(), &BuildOptions::default()));
-    for (path, codec, chunks) in [
+    for (path, codec, in_chunks) in [
         ("a.txt", Codec::None, None),
         ("empty", Codec::Zstd, None),
         ("same/one", Codec::Zstd, None),
         ("noise", Codec::None, None),
         ("photo.JPG", Codec::None, None),
         ("large/exactly", Codec::Zstd, None),
-        ("large/one-more", Codec::Zstd, Some(2)),
-        ("large/text", Codec::Zstd, Some(4)),
-        ("large/noise", Codec::None, Some(4)),
+        ("large/one-more", Codec::Zstd, Some((1 << 20) + 1)),
+        ("large/text", Codec::Zstd, Some(3_500_000)),
+        ("large/noise", Codec::None, Some(3_300_001)),
     ] {
         let entry = archive.entry(path).unwrap();
-        assert_eq!((entry.codec, entry.chunks.map(|chunks| chunks.len())), (codec, chunks), "{path}");
+        let chunks = in_chunks.map(|size: usize| (CHUNK as u32, size.div_ceil(CHUNK)));
+        let came = entry.chunks.map(|chunks| (chunks.size(), chunks.len()));
+        assert_eq!((entry.codec, came), (codec, chunks), "{path}");
     }
     assert_eq!(archive.entry("empty").unwrap().data_size, 0);
 }

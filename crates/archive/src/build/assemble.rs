@@ -14,7 +14,7 @@ use sha2::Digest as _;
 use sha2::Sha256;
 
 use super::BuildOptions;
-use super::pack::Chunk;
+use super::pack::PackedChunks;
 use super::pack::PackedFile;
 use crate::error::Error;
 use crate::error::Result;
@@ -166,29 +166,30 @@ impl<'a> Assembler<'a> {
         pieces.into_iter().try_for_each(|piece| self.append(&stored[piece]))
     }
 
-    /// Adds the next chunk of a large file.
-    pub(super) fn add_chunk(&mut self, chunk: &Chunk) -> Result<()> {
+    /// Adds the next chunks of a large file.
+    pub(super) fn add_chunks(&mut self, packed: &PackedChunks) -> Result<()> {
         let mut large = self.large.take().unwrap_or_else(|| Assembly {
             offset: self.size,
             before: self.hasher.clone(),
             content: Sha256::new(),
             len: 0,
             table: ChunkTable {
-                chunk_size: u32::try_from(chunk.chunk_size).unwrap_or(u32::MAX),
+                chunk_size: u32::try_from(packed.chunk_size).unwrap_or(u32::MAX),
                 stored: Vec::new(),
                 hashes: Vec::new(),
             },
         });
-        let stored = if chunk.codec == Codec::Zstd { &chunk.stored } else { &chunk.content };
-        self.append(stored)?;
-        large.content.update(&chunk.content);
-        large.len += chunk.content.len() as u64;
-        let size =
-            u32::try_from(stored.len()).map_err(|_| Error::limit("a chunk", u64::from(u32::MAX), chunk.chunk_size))?;
-        large.table.stored.extend_from_slice(&size.to_le_bytes());
-        large.table.hashes.extend_from_slice(&chunk.hash);
+        self.append(if packed.codec == Codec::Zstd { &packed.stored } else { &packed.content })?;
+        large.content.update(&packed.content);
+        large.len += packed.content.len() as u64;
+        for (size, hash) in &packed.chunks {
+            let too_large = |_| Error::limit("a chunk", u64::from(u32::MAX), packed.chunk_size);
+            let size = u32::try_from(*size).map_err(too_large)?;
+            large.table.stored.extend_from_slice(&size.to_le_bytes());
+            large.table.hashes.extend_from_slice(hash);
+        }
 
-        if !chunk.is_last {
+        if !packed.is_last {
             self.large = Some(large);
             return Ok(());
         }
@@ -205,7 +206,7 @@ impl<'a> Assembler<'a> {
         }
         let table = self.extensions.then(|| Arc::new(large.table));
         let size = self.size - large.offset;
-        ledger.add(Stored { offset: large.offset, size, hash, codec: chunk.codec, table });
+        ledger.add(Stored { offset: large.offset, size, hash, codec: packed.codec, table });
         Ok(())
     }
 

@@ -12,14 +12,14 @@ use super::BuildOptions;
 use super::catalog::Catalog;
 use super::catalog::Item;
 use super::catalog::What;
-use super::pack::CHUNK;
+use super::pack::CHUNKED;
 use super::pack::Large;
-use super::pack::chunk_size;
+use super::pack::task_size;
 use super::tree::Node;
 use crate::error::Error;
 use crate::error::Result;
 
-/// Files of a batch. Together they have at most as many bytes as one chunk, or are one file.
+/// Files of a batch. Together they have at most as many bytes as one that is not in chunks.
 const BATCH: usize = 256;
 
 /// What workers pack next.
@@ -33,8 +33,8 @@ pub(super) trait Feed<'a>: Send {
 
 /// Something to pack.
 pub(super) enum Task<'a> {
-    /// A chunk of a large file, with its content unless that is on the disk.
-    Chunk { file: Arc<Large>, number: u64, content: Option<Vec<u8>> },
+    /// The chunks in a range of a large file, with their content unless that is on the disk.
+    Chunks { file: Arc<Large>, range: Range<u64>, content: Option<Vec<u8>> },
     /// Small files, with their contents one behind the other unless those are on the disk.
     Files { nodes: Cow<'a, [Node]>, content: Option<Vec<u8>> },
 }
@@ -43,10 +43,7 @@ impl Task<'_> {
     /// Bytes of content.
     pub(super) fn weight(&self) -> u64 {
         match self {
-            Self::Chunk { file, number, .. } => {
-                let range = file.range(*number);
-                range.end - range.start
-            }
+            Self::Chunks { range, .. } => range.end - range.start,
             Self::Files { nodes, .. } => nodes.iter().map(|node| node.size).sum(),
         }
     }
@@ -55,7 +52,7 @@ impl Task<'_> {
 /// Files on the disk, in order.
 pub(super) struct Listed<'a> {
     files: &'a [Node],
-    /// The chunk of the first file that comes next, if it is large and has begun.
+    /// Where in the first file the chunks that come next begin, if it is large and has begun.
     large: Option<(Arc<Large>, u64)>,
 }
 
@@ -67,22 +64,23 @@ impl<'a> Listed<'a> {
 
 impl<'a> Feed<'a> for Listed<'a> {
     fn weight(&self) -> u64 {
-        self.files.first().map_or(0, |first| chunk_size(first.size))
+        self.files.first().map_or(0, |first| task_size(first.size))
     }
 
     fn next(&mut self, _: &dyn Fn() -> Vec<u8>) -> Result<Option<Task<'a>>> {
         let Some(first) = self.files.first() else { return Ok(None) };
-        if first.size > CHUNK {
-            let (file, number) = self.large.take().unwrap_or_else(|| (Arc::new(Large::on_disk(first)), 0));
-            if number + 1 < file.chunks() {
-                self.large = Some((file.clone(), number + 1));
+        if first.size > CHUNKED {
+            let (file, start) = self.large.take().unwrap_or_else(|| (Arc::new(Large::on_disk(first)), 0));
+            let range = file.range(start);
+            if range.end < first.size {
+                self.large = Some((file.clone(), range.end));
             } else {
                 self.files = &self.files[1..];
             }
-            return Ok(Some(Task::Chunk { file, number, content: None }));
+            return Ok(Some(Task::Chunks { file, range, content: None }));
         }
         let (mut end, mut weight) = (0, 0);
-        while end < self.files.len().min(BATCH) && weight + self.files[end].size <= CHUNK {
+        while end < self.files.len().min(BATCH) && weight + self.files[end].size <= CHUNKED {
             weight += self.files[end].size;
             end += 1;
         }
@@ -111,7 +109,7 @@ pub(super) struct Streamed<'o, S> {
     catalog: Catalog<'o>,
     /// A file that has come and did not fit any more.
     pending: Option<(Node, Content)>,
-    /// A large file, where its content is, and the chunk that comes next.
+    /// A large file, where its content is, and where the chunks that come next begin.
     large: Option<(Arc<Large>, Content, u64)>,
     has_ended: bool,
 }
@@ -163,9 +161,9 @@ impl<'o, S: Stream> Streamed<'o, S> {
     fn measure(&mut self, node: &mut Node) -> Result<Content> {
         let mut start = Vec::new();
         let content = self.stream.content();
-        content.take(CHUNK + 1).read_to_end(&mut start).map_err(|source| failed(node, source))?;
+        content.take(CHUNKED + 1).read_to_end(&mut start).map_err(|source| failed(node, source))?;
         node.size = start.len() as u64;
-        let measured = if node.size <= CHUNK {
+        let measured = if node.size <= CHUNKED {
             Content::Here(Cursor::new(start))
         } else {
             let limit = self.options.limits.file.saturating_add(1);
@@ -174,8 +172,8 @@ impl<'o, S: Stream> Streamed<'o, S> {
             node.size = 0;
             loop {
                 self.options.cancel.check()?;
-                let copied =
-                    std::io::copy(&mut (&mut content).take(CHUNK), &mut file).map_err(|source| failed(node, source))?;
+                let copied = std::io::copy(&mut (&mut content).take(CHUNKED), &mut file)
+                    .map_err(|source| failed(node, source))?;
                 if copied == 0 {
                     break;
                 }
@@ -204,47 +202,46 @@ impl<'o, S: Stream> Streamed<'o, S> {
         Err(Error::SizeMismatch { path: node.path.to_string(), want: node.size, came: range.start + came })
     }
 
-    fn next_chunk(&mut self, spare: Vec<u8>) -> Result<Task<'static>> {
-        let (file, mut content, number) = self.large.take().expect("a large file has begun");
-        let mut chunk = spare;
-        chunk.clear();
-        let is_last = number + 1 == file.chunks();
-        self.read(&file.node, &mut content, file.range(number), &mut chunk)?;
-        if number == 0 {
-            file.sample(&chunk);
+    fn next_chunks(&mut self, spare: Vec<u8>) -> Result<Task<'static>> {
+        let (file, mut content, start) = self.large.take().expect("a large file has begun");
+        let (range, mut chunks) = (file.range(start), spare);
+        chunks.clear();
+        self.read(&file.node, &mut content, range.clone(), &mut chunks)?;
+        if start == 0 {
+            file.sample(&chunks);
         }
-        if !is_last {
-            self.large = Some((file.clone(), content, number + 1));
+        if range.end < file.node.size {
+            self.large = Some((file.clone(), content, range.end));
         }
-        Ok(Task::Chunk { file, number, content: Some(chunk) })
+        Ok(Task::Chunks { file, range, content: Some(chunks) })
     }
 }
 
 impl<'a, S: Stream> Feed<'a> for Streamed<'_, S> {
     fn weight(&self) -> u64 {
         match (&self.large, &self.pending) {
-            (Some((file, ..)), _) => file.chunk_size,
-            (None, Some((node, _))) => chunk_size(node.size),
-            (None, None) => CHUNK,
+            (Some((file, ..)), _) => task_size(file.node.size),
+            (None, Some((node, _))) => task_size(node.size),
+            (None, None) => CHUNKED,
         }
     }
 
     fn next(&mut self, spare: &dyn Fn() -> Vec<u8>) -> Result<Option<Task<'a>>> {
         if self.large.is_some() {
-            return self.next_chunk(spare()).map(Some);
+            return self.next_chunks(spare()).map(Some);
         }
         let (mut nodes, mut contents) = (Vec::new(), spare());
         contents.clear();
         while nodes.len() < BATCH {
             let Some((node, mut content)) = self.next_file()? else { break };
             let size = node.size;
-            if contents.len() as u64 + size > CHUNK && !nodes.is_empty() {
+            if contents.len() as u64 + size > CHUNKED && !nodes.is_empty() {
                 self.pending = Some((node, content));
                 break;
             }
-            if size > CHUNK {
+            if size > CHUNKED {
                 self.large = Some((Arc::new(Large::given(node)?), content, 0));
-                return self.next_chunk(contents).map(Some);
+                return self.next_chunks(contents).map(Some);
             }
             self.read(&node, &mut content, 0..size, &mut contents)?;
             nodes.push(node);

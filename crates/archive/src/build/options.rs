@@ -42,8 +42,8 @@ pub struct BuildOptions {
     pub changes: Changes,
     /// Threads that read and compress; 0 is one for each processor. The archive does not depend on it.
     ///
-    /// Each has at most 8 MiB of content in memory, or twice a chunk when that is more: chunks are 1 MiB
-    /// in files of up to 4 GiB, and 1/4096 of the file above.
+    /// Each has at most 8 MiB of content in memory, or twice a chunk when that is more: chunks are
+    /// 256 KiB in files of up to 1 GiB, and 1/4096 of the file above.
     pub workers: usize,
     /// Where the data is kept until it is sent, in a file without a name. The system's place by default.
     pub spool_dir: Option<PathBuf>,

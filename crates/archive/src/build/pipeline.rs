@@ -20,8 +20,8 @@ use super::assemble::Packed;
 use super::assemble::read;
 use super::feed::Feed;
 use super::feed::Task;
-use super::pack::CHUNK;
-use super::pack::Chunk;
+use super::pack::CHUNKED;
+use super::pack::PackedChunks;
 use super::pack::PackedFile;
 use super::pack::Packer;
 use crate::beneath::Root;
@@ -109,8 +109,8 @@ fn work<'a, F: Feed<'a>>(
             content.into_iter().for_each(|content| queue.give_back(content));
             Ok(Finished::Files(files, stored))
         }
-        Task::Chunk { file, number, content } => {
-            Ok(Finished::Chunk(packer.pack_chunk(&file, number, content, || queue.spare())?))
+        Task::Chunks { file, range, content } => {
+            Ok(Finished::Chunks(packer.pack_chunks(&file, range, content, || queue.spare())?))
         }
     }
 }
@@ -121,10 +121,10 @@ fn add<'a, F: Feed<'a>>(assembler: &mut Assembler<'_>, finished: Finished, queue
             assembler.add_files(&files, &stored)?;
             queue.give_back(stored);
         }
-        Finished::Chunk(chunk) => {
-            assembler.add_chunk(&chunk)?;
-            queue.give_back(chunk.content);
-            queue.give_back(chunk.stored);
+        Finished::Chunks(chunks) => {
+            assembler.add_chunks(&chunks)?;
+            queue.give_back(chunks.content);
+            queue.give_back(chunks.stored);
         }
     }
     Ok(())
@@ -134,7 +134,7 @@ fn add<'a, F: Feed<'a>>(assembler: &mut Assembler<'_>, finished: Finished, queue
 enum Finished {
     /// Small files, and their stored bytes one behind the other.
     Files(Vec<PackedFile>, Vec<u8>),
-    Chunk(Chunk),
+    Chunks(PackedChunks),
 }
 
 /// Hands out tasks in the order of the feed and brings back what was done in that order.
@@ -258,7 +258,7 @@ impl<'f, 'a, F: Feed<'a>> Queue<'f, F> {
 
     fn give_back(&self, buffer: Vec<u8>) {
         // Larger ones are rare, and would be kept for ever.
-        if buffer.capacity() as u64 <= 3 * CHUNK {
+        if buffer.capacity() as u64 <= 3 * CHUNKED {
             self.lock().spare.push(buffer);
         }
     }

@@ -8,7 +8,7 @@ use super::BuildOptions;
 use super::Compression;
 use super::Summary;
 use super::hash::hash_all;
-use super::pack::CHUNK;
+use super::pack::CHUNKED;
 use super::pack::chunk_size;
 use super::tree::Node;
 use super::tree::Tree;
@@ -86,7 +86,7 @@ fn is_alike(tree: &Tree, options: &BuildOptions, index: &Index) -> bool {
 }
 
 fn is_file_alike(entry: &Entry<'_>, node: &Node, options: &BuildOptions) -> bool {
-    let chunk = (options.extensions && node.size > CHUNK).then(|| chunk_size(node.size));
+    let chunk = (options.extensions && node.size > CHUNKED).then(|| chunk_size(node.size));
     entry.path == &*node.path
         && (entry.original_size, entry.mode, entry.mtime_ns) == (node.size, node.mode, node.mtime_ns)
         && (entry.uid, entry.gid) == (node.uid, node.gid)

@@ -8,8 +8,8 @@ const BATCH: u64 = 1 << 20;
 /// Bytes of a request that are read ahead while those before it are still worked on.
 const AHEAD: u64 = 1 << 20;
 
-/// Bytes of most chunks: a writer that has no room for one is not worth having.
-const CHUNK: u64 = 1 << 20;
+/// Bytes of most units, since larger files are in chunks: a writer that has no room for one is not worth having.
+const UNIT: u64 = 1 << 20;
 
 /// What is in memory for each writer: stored bytes in its hands and in the queue, content, and room to join pieces.
 const BUFFERS: u64 = 4;
@@ -37,7 +37,7 @@ impl Budget {
         let in_flight = in_flight.max(1);
         let ahead = (memory / 4 / in_flight as u64).min(AHEAD);
         let writing = memory - memory / 4;
-        let most = usize::try_from(writing / (BUFFERS * CHUNK)).unwrap_or(usize::MAX);
+        let most = usize::try_from(writing / (BUFFERS * UNIT)).unwrap_or(usize::MAX);
         let workers = workers.clamp(1, most.max(1));
         let small = (writing / (BUFFERS * workers as u64)).min(SMALL);
         Self { workers, small, batch: small.min(BATCH), in_flight, ahead }

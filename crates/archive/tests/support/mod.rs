@@ -34,6 +34,9 @@ use skep_registry::Registry;
 use skep_registry::RepoName;
 use skep_registry::Result;
 
+/// Bytes of content in the chunks of a file of up to 1 GiB.
+pub(crate) const CHUNK: usize = 256 << 10;
+
 /// Bytes that do not compress.
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2).wrapping_add(1);

@@ -179,7 +179,7 @@ fn cards_tell_all_that_the_index_says() {
     );
     fs::write(desk.path("site/large"), vec![b'x'; 3 << 20]).unwrap();
     desk.ok("push -q site oci:store");
-    assert!(desk.ok("stat oci:store large").contains("  chunks      3 of 1.0 MiB\n"));
+    assert!(desk.ok("stat oci:store large").contains("  chunks      12 of 256.0 KiB\n"));
 }
 
 #[test]
