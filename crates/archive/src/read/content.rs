@@ -40,7 +40,7 @@ impl Piece {
 
 /// The content of the units that have bytes of a range, from the cache or from where the data is.
 pub(super) enum Content {
-    Cached(Part),
+    Cached(Box<Part>),
     Fetched(Box<Fetched>),
 }
 
@@ -48,7 +48,7 @@ impl Content {
     /// Asks for the units of a file, by its position in the index, that have bytes of a range: one request.
     pub(super) async fn begin(archive: &Archive, entry: usize, range: Range<u64>) -> Result<Self> {
         match archive.cache().and_then(|cache| cache.part(archive, entry, &range)) {
-            Some(part) => Ok(Self::Cached(part.begin().await?)),
+            Some(part) => Ok(Self::Cached(Box::new(part.begin().await?))),
             None => Ok(Self::Fetched(Box::new(Fetched::begin(archive, entry, range).await?))),
         }
     }
