@@ -125,19 +125,21 @@ pub async fn push(to: &Place, built: &Built, options: &PushOptions) -> Result<Pu
     Ok(Pushed { manifest_sent: true, ..pushed })
 }
 
-/// Pushes what an archive in the same repository has already, as [`unchanged`](crate::unchanged()) has found: a manifest, at
-/// most, which differs from that of the archive by its annotations or tags.
+/// Pushes what the archive of a tag has already, as [`unchanged`](crate::unchanged()) has found: a manifest, at most, when
+/// annotations or tags are others.
 ///
 /// # Errors
 /// As [`push`]; `ManifestBlobUnknown` of the registry when it has lost what the archive is made of.
 pub async fn push_again(
     to: &Place,
-    before: &ArchiveManifest,
+    (tag, before): (&Tag, &ArchiveManifest),
     unchanged: &Unchanged,
     options: &PushOptions,
 ) -> Result<Pushed> {
     let manifest = describe(&before.index, &before.data, unchanged.newest_ns, options)?;
-    let is_there = is_there(to, &manifest, &options.tags).await?;
+    let is_same = *manifest.digest() == before.descriptor.digest;
+    let others: Vec<_> = options.tags.iter().filter(|other| *other != tag).cloned().collect();
+    let is_there = is_same && (others.is_empty() || is_there(to, &manifest, &others).await?);
     if !is_there {
         let options = PutManifest { tags: options.tags.clone(), if_absent: options.if_absent };
         to.registry.put_manifest(&to.repo, &manifest, options).await?;

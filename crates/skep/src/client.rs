@@ -255,7 +255,8 @@ impl Client {
     ) -> Result<Option<Pushed>> {
         let (remote, repo) = self.remote(&to.store)?;
         let options = options.clone();
-        let before = remote.acting.get_manifest(&repo, &to.tag_or_latest().into()).await;
+        let tag = to.tag_or_latest();
+        let before = remote.acting.get_manifest(&repo, &tag.clone().into()).await;
         let before = match before {
             Ok(manifest) => ArchiveManifest::parse(&manifest),
             // Better now than when all is packed.
@@ -275,7 +276,7 @@ impl Client {
         });
         let Some(unchanged) = looking.await? else { return Ok(None) };
         let place = Place::new(remote.acting, repo);
-        match skep_archive::push_again(&place, &before, &unchanged, &options.of_archive(to)).await {
+        match skep_archive::push_again(&place, (&tag, &before), &unchanged, &options.of_archive(to)).await {
             Ok(pushed) => Ok(Some(Pushed {
                 manifest: pushed.manifest.descriptor().clone(),
                 summary: unchanged.summary,

@@ -140,10 +140,12 @@ async fn who_acts_asks_where_a_tag_points() {
     // Whether the registry has something is not remembered for those who push.
     registry.head_manifest(&repo, &moved.clone().into()).await.unwrap();
     assert_eq!(served.calls(), ["head_manifest"]);
-    // A push that finds the tag where it wants it is one request, and tells those who look.
+    // A push that finds the tag where it wants it reads what is there and sends nothing, and tells those who look.
     fs::write(site.path().join("page"), "once more").unwrap();
     let last = push(&foreign, site.path(), &v1).await.manifest.digest;
     served.calls();
+    assert_eq!(push(&client, site.path(), &v1).await.sent_blobs, 0);
+    assert_eq!(served.calls(), ["head_manifest", "get_manifest", "get_blob"]);
     assert_eq!(push(&client, site.path(), &v1).await.sent_blobs, 0);
     assert_eq!(served.calls(), ["head_manifest"]);
     assert_eq!(client.pull(&v1).await.unwrap().digest(), &last);

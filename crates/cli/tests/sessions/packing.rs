@@ -102,7 +102,7 @@ fn options_say_how_it_is_packed() {
     assert_ne!(stored("--strict"), raw);
     assert_eq!(stored("--store-below 1M"), raw);
     assert_eq!(stored("-c none --compress-all"), raw);
-    assert_eq!(desk.run("push --store-below 1k site oci:x").exit, 2);
+    assert_eq!(desk.run("push --store-below 1x site oci:x").exit, 2);
     assert_eq!(desk.run("push --store-below 1K --compress-all site oci:x").exit, 2);
 }
 
