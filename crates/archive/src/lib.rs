@@ -43,6 +43,9 @@ mod error;
 mod extract;
 mod flat;
 mod format;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod limits;
 mod manifest;
 #[cfg(feature = "object-store")]

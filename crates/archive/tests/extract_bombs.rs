@@ -4,10 +4,13 @@
 mod support;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
 use skep_archive::Archive;
+use skep_archive::ArchiveManifest;
+use skep_archive::BuildEntry;
 use skep_archive::Codec;
 use skep_archive::Entry;
 use skep_archive::Error;
@@ -15,7 +18,10 @@ use skep_archive::ExtractOptions;
 use skep_archive::Extracted;
 use skep_archive::Limits;
 use skep_archive::Result;
+use skep_archive::push;
 use skep_archive::write_index;
+use skep_registry::transfer::Place;
+use support::Counting;
 use support::forged::CONTENT;
 use support::forged::Sandbox;
 use support::forged::file;
@@ -26,6 +32,9 @@ use tempfile::tempdir;
 
 /// How long refusing may take. Code that is not optimised is an order of magnitude slower.
 const SOON: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 1 });
+
+/// So many files share or overlap each other's bytes. Making that many takes long without optimisation.
+const MANY: usize = if cfg!(debug_assertions) { 200_000 } else { 1_000_000 };
 
 /// Runs something that must end soon.
 async fn soon<T>(what: &str, running: impl Future<Output = T>) -> T {
@@ -123,8 +132,8 @@ async fn many_files_of_one_range_are_bounded_by_the_total() {
 
 #[tokio::test]
 async fn ranges_that_overlap_are_refused_however_many_they_are() {
-    let data = vec![0; 200_001];
-    let paths: Vec<String> = (0..200_000).map(|number| format!("{number:06}")).collect();
+    let data = vec![0; MANY + 1];
+    let paths: Vec<String> = (0..MANY).map(|number| format!("{number:06}")).collect();
     let overlapping = |offset: fn(usize) -> u64, size: fn(usize) -> u64| {
         let entries = paths.iter().enumerate().map(move |(number, path)| Entry {
             data_offset: offset(number),
@@ -137,10 +146,27 @@ async fn ranges_that_overlap_are_refused_however_many_they_are() {
     for index in [
         overlapping(|number| number as u64, |_| 2),
         overlapping(|_| 0, |number| number as u64 + 1),
-        overlapping(|number| number as u64, |number| 200_000 - number as u64),
+        overlapping(|number| number as u64, |number| (MANY - number) as u64),
     ] {
         let opened = soon("opening", async { open(index, &data) }).await;
         assert!(matches!(opened, Err(Error::InvalidIndex { why }) if why.contains("overlap")));
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_claims_4_gib_is_not_asked_for() {
+    let entries = [Ok(BuildEntry::file("a".to_owned(), CONTENT))];
+    let built = skep_archive::build_entries(entries, &Default::default(), &|_| {}).unwrap();
+    let registry = Counting::default();
+    let place = Place::new(Arc::new(registry.clone()), "a/b".parse().unwrap());
+    let pushed = push(&place, &built, &Default::default()).await.unwrap();
+    let mut manifest = ArchiveManifest::parse(&pushed.manifest).unwrap();
+    for claim in [4 << 30, u64::MAX] {
+        manifest.index.size = claim;
+        registry.take();
+        let opened = Archive::open(place.registry.clone(), &place.repo, &manifest, Limits::default()).await;
+        assert!(matches!(opened, Err(Error::Limit { came, .. }) if came == claim));
+        assert!(registry.take().is_empty());
     }
 }
 

@@ -52,6 +52,16 @@ fn flags_go_before_variables_and_those_before_the_file() {
 }
 
 #[test]
+fn compression_in_the_file_holds_for_push() {
+    for (value, is_compressed) in [("none", false), ("zstd:9", true)] {
+        let desk = with(&format!("[default]\ncompression = '{value}'\n"));
+        let pushed = desk.ok("push --json site oci:store");
+        assert_eq!(field(&pushed, "stored") != field(&pushed, "size"), is_compressed, "{value}: {pushed}");
+        assert_eq!(desk.ok("inspect oci:store").contains("zstd: "), is_compressed);
+    }
+}
+
+#[test]
 fn mistakes_in_the_file_are_pointed_at() {
     for (text, place, words) in [
         ("[default]\njobs = 'many'\n", ":2:1:", "cannot be jobs"),
