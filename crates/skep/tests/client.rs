@@ -192,6 +192,7 @@ async fn a_directory_that_is_there_already_is_not_packed() {
 
 #[tokio::test]
 async fn a_directory_that_changed_in_any_way_is_packed() {
+    type Change<'a> = Box<dyn Fn() + 'a>;
     use std::os::unix::fs::PermissionsExt;
 
     let (_memory, address) = served().await;
@@ -201,7 +202,7 @@ async fn a_directory_that_changed_in_any_way_is_packed() {
     let two = path.join("a.two");
     let at = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
     let set = |path: &Path, time| fs::File::open(path).unwrap().set_modified(time).unwrap();
-    let changes: [(&str, Box<dyn Fn()>); 7] = [
+    let changes: [(&str, Change<'_>); 7] = [
         ("content of the same size, in the same second", {
             let (two, time) = (two.clone(), at(&two));
             Box::new(move || {
