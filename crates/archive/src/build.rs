@@ -2,6 +2,7 @@
 //!
 //! A walk or a stream finds out what there is; one pipeline packs the contents.
 
+mod amend;
 mod assemble;
 mod built;
 mod catalog;
@@ -24,6 +25,7 @@ use std::io::Read;
 use std::path::Path;
 
 use bytes::Bytes;
+use sha2::Digest as _;
 
 use crate::beneath::Root;
 use crate::error::Error;
@@ -36,12 +38,15 @@ use crate::format::Symlink;
 use crate::format::write_index;
 use crate::progress::Progress;
 
+use assemble::Ledger;
 use assemble::Packed;
 use feed::Listed;
 use feed::Stream;
 use feed::Streamed;
 use tree::Tree;
 
+pub use amend::Addition;
+pub use amend::amend;
 pub use built::Built;
 pub use entries::BuildEntry;
 pub use entries::EntryKind;
@@ -164,7 +169,7 @@ pub fn build(dir: &Path, options: &BuildOptions, progress: &(dyn Fn(Progress) + 
     let tree = walk::walk(&root, options)?;
     let (files, bytes) = (tree.files.len() as u64, tree.size());
     let total = Progress { files_total: files, bytes_total: bytes, ..Progress::default() };
-    let packed = pack(&mut Listed::new(&tree.files), Some(&root), options, total, progress)?;
+    let packed = pack(&mut Listed::new(&tree.files), Some(&root), options, Ledger::default(), total, progress)?;
     finish(&tree, packed, options)
 }
 
@@ -214,7 +219,7 @@ pub fn build_entries<'a>(
 
 fn build_stream(stream: impl Stream, options: &BuildOptions, progress: &(dyn Fn(Progress) + Sync)) -> Result<Built> {
     let mut feed = Streamed::new(stream, options);
-    let packed = pack(&mut feed, None, options, Progress::default(), progress)?;
+    let packed = pack(&mut feed, None, options, Ledger::default(), Progress::default(), progress)?;
     let (tree, packed) = feed.into_catalog().finish(packed);
     finish(&tree, packed, options)
 }
@@ -223,11 +228,12 @@ fn pack<'a>(
     feed: &mut impl feed::Feed<'a>,
     root: Option<&Root>,
     options: &BuildOptions,
+    ledger: Ledger,
     total: Progress,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Packed> {
     let spool = temporary(options)?;
-    pipeline::pack(feed, root, options, (spool, &options.temporary_place()), total, progress)
+    pipeline::pack(feed, root, options, (spool, &options.temporary_place()), ledger, total, progress)
 }
 
 /// A file without a name.
@@ -284,5 +290,5 @@ fn index_of(tree: &Tree, packed: &Packed) -> Result<Bytes> {
         gid: node.gid,
         mtime_ns: node.mtime_ns,
     });
-    write_index(entries, symlinks, directories, packed.size, &packed.hash)
+    write_index(entries, symlinks, directories, packed.size, &packed.hasher.clone().finalize())
 }

@@ -59,6 +59,7 @@ mod source;
 
 pub use archive::Archive;
 pub use archive::Stats;
+pub use build::Addition;
 pub use build::BuildEntry;
 pub use build::BuildOptions;
 pub use build::Built;
@@ -70,6 +71,7 @@ pub use build::Reason;
 pub use build::Skip;
 pub use build::Summary;
 pub use build::Unchanged;
+pub use build::amend;
 pub use build::build;
 pub use build::build_entries;
 pub use build::build_tar;

@@ -7,7 +7,10 @@ use futures_util::future;
 use jiff::Timestamp;
 use skep_registry::Annotations;
 use skep_registry::Body;
+use skep_registry::Code;
 use skep_registry::Descriptor;
+use skep_registry::Digest;
+use skep_registry::Error;
 use skep_registry::Manifest;
 use skep_registry::ManifestRef;
 use skep_registry::PutManifest;
@@ -38,6 +41,11 @@ pub struct PushOptions {
     pub epoch: Option<i64>,
     /// Refuse to move tags that point to another manifest.
     pub if_absent: bool,
+    /// Refuse to move the first tag unless it still points to this manifest.
+    ///
+    /// It is asked for when all blobs are there, right before the manifest is sent: registries have no call that does both at
+    /// once, so who moves the tag in that one moment is not noticed.
+    pub expected: Option<Digest>,
     /// How blobs are sent, and who is told of it.
     pub upload: UploadSettings,
 }
@@ -86,7 +94,8 @@ fn describe(index: &Descriptor, data: &Descriptor, newest_ns: Option<i64>, optio
 /// manifest: nothing is visible before it is whole.
 ///
 /// # Errors
-/// `Registry`; its `PreconditionFailed` when a tag points elsewhere and [`PushOptions::if_absent`] is set.
+/// `Registry`; its `PreconditionFailed` when a tag points elsewhere and [`PushOptions::if_absent`] is set, or the first one
+/// not to what is [`expected`](PushOptions::expected).
 ///
 /// # Cancel safety
 /// When the future is dropped, some blobs may be there; the manifest is or is not.
@@ -120,8 +129,7 @@ pub async fn push(to: &Place, built: &Built, options: &PushOptions) -> Result<Pu
             pushed.bytes_there -= blob.size;
         }
     }
-    let options = PutManifest { tags: options.tags.clone(), if_absent: options.if_absent };
-    to.registry.put_manifest(&to.repo, &manifest, options).await?;
+    put(to, &manifest, options).await?;
     Ok(Pushed { manifest_sent: true, ..pushed })
 }
 
@@ -141,8 +149,7 @@ pub async fn push_again(
     let others: Vec<_> = options.tags.iter().filter(|other| *other != tag).cloned().collect();
     let is_there = is_same && (others.is_empty() || is_there(to, &manifest, &others).await?);
     if !is_there {
-        let options = PutManifest { tags: options.tags.clone(), if_absent: options.if_absent };
-        to.registry.put_manifest(&to.repo, &manifest, options).await?;
+        put(to, &manifest, options).await?;
     }
     Ok(Pushed {
         manifest,
@@ -152,6 +159,24 @@ pub async fn push_again(
         blobs_there: 3,
         bytes_there: empty_config().size + before.index.size + before.data.size,
     })
+}
+
+/// Stores the manifest, and moves the tags if they may be moved.
+async fn put(to: &Place, manifest: &Manifest, options: &PushOptions) -> Result<()> {
+    if let (Some(expected), Some(tag)) = (&options.expected, options.tags.first()) {
+        let came = match to.registry.head_manifest(&to.repo, &tag.clone().into()).await {
+            Ok(found) if found.digest == *expected => None,
+            Ok(found) => Some(found.digest.to_string()),
+            Err(error) if error.is_not_found() => Some("nothing".to_owned()),
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(came) = came {
+            let message = format!("{tag} has moved meanwhile: expected {expected}, got {came}");
+            return Err(Error::new(Code::PreconditionFailed, message).into());
+        }
+    }
+    let options = PutManifest { tags: options.tags.clone(), if_absent: options.if_absent };
+    Ok(to.registry.put_manifest(&to.repo, manifest, options).await?)
 }
 
 /// Tells whether all tags point to a manifest, or it is there if there are no tags.

@@ -29,6 +29,7 @@ pub(crate) use crate::args::config::Alias;
 pub(crate) use crate::args::config::ConfigPart;
 pub(crate) use crate::args::config::Man;
 pub(crate) use crate::args::pull::Cp;
+pub(crate) use crate::args::pull::Overwrite;
 pub(crate) use crate::args::pull::Pull;
 pub(crate) use crate::args::push::Push;
 pub(crate) use crate::args::read::Cat;
@@ -153,7 +154,7 @@ pub(crate) enum Command {
     Stat(Stat),
     /// Tell what is different between two archives, or an archive and a directory, without fetching contents.
     Diff(Diff),
-    /// Copy files out of an archive.
+    /// Copy files out of an archive, or into one.
     Cp(Cp),
     /// Tell what an archive is: digest, sizes, annotations.
     Inspect(Inspect),

@@ -13,6 +13,7 @@ pub(crate) mod doctor;
 mod du;
 mod find;
 mod gc;
+mod insert;
 mod inspect;
 mod item;
 mod login;

@@ -86,7 +86,13 @@ fn with_completers(command: Command, candidates: &Arc<Candidates>) -> Command {
                 [candidates.references(text), directories(text)].into_iter().flatten().collect()
             });
         }
-        if holds::<Address>(&arg) || is_called("REF:/PATH") {
+        if is_called("SOURCE") || is_called("DEST") {
+            let paths = move |text: &str| PathCompleter::any().complete(OsStr::new(text));
+            return completed(arg, move |text| {
+                [candidates.references(text), paths(text)].into_iter().flatten().collect()
+            });
+        }
+        if holds::<Address>(&arg) {
             return completed(arg, move |text| candidates.references(text));
         }
         if holds::<Tag>(&arg) {

@@ -85,8 +85,9 @@ fn with_aliases(arg: Arg, config: &Config) -> Arg {
     if holds == TypeId::of::<Address>() {
         return arg.value_parser(move |text: &str| aliases.address(text));
     }
-    // Text that holds an address, as `REF:/PATH` does.
-    let is_reference = arg.get_value_names().unwrap_or_default().iter().any(|name| name.starts_with("REF"));
+    // Text that holds an address, or may, as `REF:/PATH` does.
+    let names = arg.get_value_names().unwrap_or_default();
+    let is_reference = names.iter().any(|name| name.starts_with("REF") || name == "SOURCE");
     if is_reference && holds == TypeId::of::<String>() {
         return arg.value_parser(move |text: &str| aliases.expand(text).map(String::from));
     }

@@ -1,5 +1,6 @@
 //! The client: the way to registries, pushing and tagging.
 
+mod amend;
 mod pull;
 
 use std::collections::BTreeMap;
@@ -114,6 +115,9 @@ pub struct PushOptions {
     pub annotations: Annotations,
     /// Refuse to move tags that point to another manifest.
     pub if_absent: bool,
+    /// Refuse to move the tag of the address unless it points to this manifest when all else is there; asked right before
+    /// the tag moves, so that what happens in that one moment is not noticed.
+    pub expected: Option<Digest>,
 }
 
 impl PushOptions {
@@ -132,6 +136,7 @@ impl PushOptions {
             tags,
             annotations: self.annotations,
             if_absent: self.if_absent,
+            expected: self.expected,
             epoch: source_date_epoch(),
             upload: UploadSettings::default(),
         }

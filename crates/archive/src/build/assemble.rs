@@ -25,7 +25,8 @@ use crate::format::HASH;
 pub(super) struct Packed {
     pub(super) spool: File,
     pub(super) size: u64,
-    pub(super) hash: [u8; HASH],
+    /// Has hashed all of it.
+    pub(super) hasher: Sha256,
     /// For each file, in the order in which they were packed.
     pub(super) stored: Vec<Stored>,
     pub(super) duplicates: u64,
@@ -40,6 +41,8 @@ pub(super) struct Stored {
     pub(super) hash: [u8; HASH],
     pub(super) codec: Codec,
     pub(super) table: Option<Arc<ChunkTable>>,
+    /// It lies in the data of the archive that is amended, and so does its offset.
+    pub(super) is_before: bool,
 }
 
 /// The chunks of a large file, as they stand in the index.
@@ -53,12 +56,22 @@ pub(super) struct ChunkTable {
 /// What is stored so far, and by which hash it is found.
 #[derive(Default)]
 pub(super) struct Ledger {
-    pub(super) stored: Vec<Stored>,
+    stored: Vec<Stored>,
+    /// How many of these were there before anything was packed.
+    before: usize,
     /// The first 8 bytes of a hash; whether the rest is equal is looked up.
     by_hash: HashMap<u64, u32>,
 }
 
 impl Ledger {
+    /// Begins with what is stored in the archive that is amended.
+    pub(super) fn of(before: impl IntoIterator<Item = Stored>) -> Self {
+        let mut ledger = Self::default();
+        before.into_iter().for_each(|stored| ledger.add(stored));
+        ledger.before = ledger.stored.len();
+        ledger
+    }
+
     pub(super) fn find(&self, hash: &[u8; HASH]) -> Option<&Stored> {
         let at = *self.by_hash.get(&key(hash))?;
         self.stored.get(at as usize).filter(|stored| stored.hash == *hash)
@@ -121,16 +134,18 @@ impl<'a> Assembler<'a> {
     }
 
     pub(super) fn files_done(&self) -> u64 {
-        read(self.ledger).stored.len() as u64
+        let ledger = read(self.ledger);
+        (ledger.stored.len() - ledger.before) as u64
     }
 
     pub(super) fn finish(self) -> Packed {
         let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
+        let before = ledger.before;
         Packed {
             spool: self.spool,
             size: self.size,
-            hash: self.hasher.finalize().into(),
-            stored: std::mem::take(&mut ledger.stored),
+            hasher: self.hasher,
+            stored: ledger.stored.split_off(before),
             duplicates: self.duplicates,
             duplicate_size: self.duplicate_size,
         }
@@ -156,7 +171,7 @@ impl<'a> Assembler<'a> {
                 }
                 None => {
                     let (size, hash, codec) = (file.size as u64, file.hash, file.codec);
-                    ledger.add(Stored { offset: written, size, hash, codec, table: None });
+                    ledger.add(Stored { offset: written, size, hash, codec, table: None, is_before: false });
                     written += size;
                 }
             }
@@ -206,7 +221,7 @@ impl<'a> Assembler<'a> {
         }
         let table = self.extensions.then(|| Arc::new(large.table));
         let size = self.size - large.offset;
-        ledger.add(Stored { offset: large.offset, size, hash, codec: packed.codec, table });
+        ledger.add(Stored { offset: large.offset, size, hash, codec: packed.codec, table, is_before: false });
         Ok(())
     }
 

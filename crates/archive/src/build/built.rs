@@ -42,7 +42,7 @@ pub struct Built {
 
 impl Built {
     pub(super) fn new(index: Bytes, packed: Packed, summary: Summary, newest_ns: Option<i64>) -> Result<Self> {
-        let digest = Digest::from_hash(Algorithm::Sha256, &packed.hash)?;
+        let digest = Digest::from_hash(Algorithm::Sha256, &packed.hasher.finalize())?;
         Ok(Self {
             index_descriptor: Descriptor::of(INDEX_TYPE, &index),
             data_descriptor: Descriptor::new(DATA_TYPE, digest, packed.size),

@@ -161,7 +161,7 @@ impl<'o, S: Stream> Streamed<'o, S> {
     fn measure(&mut self, node: &mut Node) -> Result<Content> {
         let mut start = Vec::new();
         let content = self.stream.content();
-        content.take(CHUNKED + 1).read_to_end(&mut start).map_err(|source| failed(node, source))?;
+        content.take(CHUNKED + 1).read_to_end(&mut start).map_err(|source| failed(&node.path, source))?;
         node.size = start.len() as u64;
         let measured = if node.size <= CHUNKED {
             Content::Here(Cursor::new(start))
@@ -173,13 +173,13 @@ impl<'o, S: Stream> Streamed<'o, S> {
             loop {
                 self.options.cancel.check()?;
                 let copied = std::io::copy(&mut (&mut content).take(CHUNKED), &mut file)
-                    .map_err(|source| failed(node, source))?;
+                    .map_err(|source| failed(&node.path, source))?;
                 if copied == 0 {
                     break;
                 }
                 node.size += copied;
             }
-            file.rewind().map_err(|source| failed(node, source))?;
+            file.rewind().map_err(|source| failed(&node.path, source))?;
             Content::Spooled(file)
         };
         self.catalog.set_size(&node.path, node.size);
@@ -195,7 +195,8 @@ impl<'o, S: Stream> Streamed<'o, S> {
         };
         let wanted = range.end - range.start;
         let beyond = u64::from(range.end == node.size);
-        let came = reader.take(wanted + beyond).read_to_end(buffer).map_err(|source| failed(node, source))? as u64;
+        let came =
+            reader.take(wanted + beyond).read_to_end(buffer).map_err(|source| failed(&node.path, source))? as u64;
         if came == wanted {
             return Ok(());
         }
@@ -251,9 +252,9 @@ impl<'a, S: Stream> Feed<'a> for Streamed<'_, S> {
 }
 
 /// Finds words for a content that could not be read, unless whoever read it has found some.
-fn failed(node: &Node, source: std::io::Error) -> Error {
+pub(super) fn failed(path: &str, source: std::io::Error) -> Error {
     match source.downcast() {
         Ok(error) => error,
-        Err(source) => Error::Io { what: "read", path: (&*node.path).into(), source },
+        Err(source) => Error::Io { what: "read", path: path.into(), source },
     }
 }

@@ -101,25 +101,7 @@ impl<'a> Packer<'a> {
 
     /// Opens a file that was seen on the walk.
     pub(super) fn open(&mut self, node: &Node) -> Result<OwnedFd> {
-        let (dir, name) = path::split(&node.path);
-        let on_disk = self.place(node);
-        let walker = self.walker.as_mut().expect("a file whose content is not given is on the disk");
-        let parent = walker.enter(dir)?;
-        // Should it be a pipe by now, opening must not wait for a writer.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(Error::io("open", &on_disk))?;
-        let stat = rustix::fs::fstat(&fd).map_err(Error::io("examine", &on_disk))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(Error::Changed {
-                path: on_disk,
-                why: "expected a regular file, got something else".to_owned(),
-            });
-        }
-        if stat.st_size as u64 != node.size {
-            let why = format!("expected {} bytes, got {}", node.size, stat.st_size);
-            return Err(Error::Changed { path: on_disk, why });
-        }
-        Ok(fd)
+        open(self.walker.as_mut().expect("a file whose content is not given is on the disk"), node)
     }
 
     /// Checks that a file is still what was seen on the walk, if it has to be.
@@ -283,6 +265,25 @@ impl<'a> Packer<'a> {
         }
         Ok(if self.compress(node, sample, &mut Vec::new(), 0)? { Codec::Zstd } else { Codec::None })
     }
+}
+
+/// Opens a file that was seen on the walk, as far as type and size tell.
+pub(super) fn open(walker: &mut Walker, node: &Node) -> Result<OwnedFd> {
+    let (dir, name) = path::split(&node.path);
+    let on_disk = walker.root().path(&node.path);
+    let parent = walker.enter(dir)?;
+    // Should it be a pipe by now, opening must not wait for a writer.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(Error::io("open", &on_disk))?;
+    let stat = rustix::fs::fstat(&fd).map_err(Error::io("examine", &on_disk))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Error::Changed { path: on_disk, why: "expected a regular file, got something else".to_owned() });
+    }
+    if stat.st_size as u64 != node.size {
+        let why = format!("expected {} bytes, got {}", node.size, stat.st_size);
+        return Err(Error::Changed { path: on_disk, why });
+    }
+    Ok(fd)
 }
 
 /// A small file that was packed.

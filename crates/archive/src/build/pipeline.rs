@@ -33,7 +33,7 @@ use crate::progress::Progress;
 /// Bytes of content that each worker may be ahead of what is put together.
 const AHEAD: u64 = 4 << 20;
 
-/// Packs all files that a feed gives. Those that are on the disk are below `root`.
+/// Packs all files that a feed gives, but contents that are in the ledger. Files on the disk are below `root`.
 ///
 /// What is told of the progress begins with `total`; totals that are 0 are not known before the end.
 pub(super) fn pack<'a>(
@@ -41,6 +41,7 @@ pub(super) fn pack<'a>(
     root: Option<&Root>,
     options: &BuildOptions,
     (spool, spool_dir): (File, &Path),
+    ledger: Ledger,
     total: Progress,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Packed> {
@@ -49,7 +50,7 @@ pub(super) fn pack<'a>(
         workers => workers,
     };
     let queue = Queue::new(feed, AHEAD * workers as u64);
-    let ledger = RwLock::new(Ledger::default());
+    let ledger = RwLock::new(ledger);
     let mut assembler = Assembler::new(&ledger, options, spool, spool_dir);
     let mut done = total;
     std::thread::scope(|scope| -> Result<()> {

@@ -33,6 +33,20 @@ pub(super) struct Node {
     pub(super) version: Option<Box<Version>>,
 }
 
+impl Node {
+    pub(super) fn of(path: &str, stat: &Stat) -> Self {
+        Self {
+            path: path.into(),
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            mtime_ns: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64),
+            mode: stat.st_mode & 0o777,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            version: None,
+        }
+    }
+}
+
 /// By what a file is known to be the same, with the same content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Version {

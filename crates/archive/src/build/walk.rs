@@ -166,16 +166,7 @@ impl Walk<'_> {
     }
 
     fn node(&self, stat: &Stat, is_dir: bool) -> Node {
-        let mtime_ns = stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64);
-        let mut node = Node {
-            path: self.path.as_str().into(),
-            size: u64::try_from(stat.st_size).unwrap_or_default(),
-            mtime_ns,
-            mode: stat.st_mode & 0o777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            version: None,
-        };
+        let mut node = Node::of(&self.path, stat);
         self.options.tidy(&mut node, is_dir);
         node
     }

@@ -5,13 +5,17 @@ use flatbuffers::FlatBufferBuilder;
 use flatbuffers::TableFinishedWIPOffset;
 use flatbuffers::VOffsetT;
 use flatbuffers::WIPOffset;
+use sha2::Digest as _;
+use sha2::Sha256;
 
 use super::Codec;
 use super::Directory;
 use super::Entry;
+use super::Index;
 use super::Symlink;
 use crate::error::Error;
 use crate::error::Result;
+use crate::limits::Limits;
 
 /// Writes the index of an archive, with everything in the order given: sorted by path, if it is to be found.
 ///
@@ -67,6 +71,15 @@ pub fn write_index<'a>(
     builder.finish_minimal(root);
     let (bytes, start) = builder.collapse();
     Ok(Bytes::from(bytes).slice(start..))
+}
+
+impl Index {
+    /// The index of an archive that has nothing.
+    pub fn empty() -> Self {
+        let bytes = write_index([].into_iter(), [].into_iter(), [].into_iter(), 0, &Sha256::digest(b""));
+        let index = bytes.and_then(|bytes| Self::parse(bytes, &Limits::default()));
+        index.expect("what is written of nothing is well-formed")
+    }
 }
 
 type Written = WIPOffset<TableFinishedWIPOffset>;

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::ValueEnum;
 use skep::Address;
+use skep::Compression;
 use skep::ExtractOptions;
 use skep::Patterns;
 
 use crate::args::value::bytes;
+use crate::args::value::compression;
 use crate::args::value::preserve;
 use crate::args::value::switch;
 use crate::exit::Exit;
@@ -36,13 +38,35 @@ pub(crate) struct Pull {
 
 #[derive(Debug, Args)]
 pub(crate) struct Cp {
-    /// What: `REF:/path`, a file or a directory in an archive, or a pattern: `REF:/docs/*.md`, `REF:/**/*.css`.
-    #[arg(required = true, value_name = "REF:/PATH")]
+    /// What: `REF:/path`, a file or a directory in an archive, or a pattern: `REF:/docs/*.md`, `REF:/**/*.css`. Or, where
+    /// DEST is in an archive, files and directories here, and `-` for standard input.
+    #[arg(required = true, value_name = "SOURCE")]
     pub(crate) sources: Vec<String>,
-    /// Where to: a file, a directory, or `-` for standard output.
+    /// Where to: a file, a directory, or `-` for standard output; or `REF:/path`, in an archive.
+    ///
+    /// Into an archive: a new one is pushed under the same tag, with all that the old one has but what is replaced. The tag
+    /// moves only if nobody has moved it meanwhile; if it is not there yet, the archive has what is copied and nothing else.
+    #[arg(value_name = "DEST")]
     pub(crate) dest: PathBuf,
     #[command(flatten)]
     pub(crate) extract: Extract,
+    #[command(flatten)]
+    pub(crate) insert: Insert,
+}
+
+/// How to copy into an archive.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Into an archive")]
+pub(crate) struct Insert {
+    /// Copy also what files of the name `.skepignore` in the directories say to leave out.
+    #[arg(long, value_parser = switch(), env = "SKEP_NO_IGNORE_FILES")]
+    pub(crate) no_ignore_files: bool,
+    /// How to compress what is new: `none`, `zstd` or `zstd:LEVEL` (1 to 22). What is there stays as it is.
+    #[arg(short, long, env = "SKEP_COMPRESSION", default_value = "zstd", value_parser = compression)]
+    pub(crate) compression: Compression,
+    /// Keep out of what is new what tells of this machine, as `skep push --reproducible` does.
+    #[arg(long, value_parser = switch(), env = "SKEP_REPRODUCIBLE")]
+    pub(crate) reproducible: bool,
 }
 
 /// How to extract.

@@ -1,4 +1,4 @@
-//! `skep cp REF:/PATH... DEST`: files and directories out of archives.
+//! `skep cp SOURCE... DEST`: files and directories out of archives, or into one.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -13,6 +13,7 @@ use skep::Pulled;
 
 use super::Session;
 use super::cat;
+use super::insert;
 use super::pull;
 use crate::args::Cp;
 use crate::exit::Exit;
@@ -36,13 +37,16 @@ struct Answer {
 }
 
 /// A path in an archive, as `REF:/PATH`.
-struct Source {
-    address: Address,
+pub(super) struct Source {
+    pub(super) address: Address,
     /// Without slashes at its ends; empty for all of the archive.
-    path: String,
+    pub(super) path: String,
 }
 
 pub(super) async fn cp(session: &Session, args: Cp) -> Outcome {
+    if let Some(dest) = insert::dest(session, &args)? {
+        return insert::insert(session, args, &dest).await;
+    }
     let sources = args.sources.iter().map(|text| Source::parse(text)).collect::<Outcome<Vec<_>>>()?;
     if args.dest.as_os_str() == "-" {
         for source in &sources {
@@ -89,15 +93,11 @@ pub(super) async fn cp(session: &Session, args: Cp) -> Outcome {
 }
 
 impl Source {
-    fn parse(text: &str) -> Outcome<Self> {
-        // `:/` cannot be inside of an address, but it may be at its start: `oci:/srv/store`, `http://`.
-        let start = ["oci:", "ocidir://", "http://", "https://", "docker://"];
-        let start = start.iter().find(|start| text.starts_with(**start)).map_or(0, |start| start.len());
-        let Some(at) = text[start..].find(":/") else {
+    pub(super) fn parse(text: &str) -> Outcome<Self> {
+        let Some((address, path)) = split(text) else {
             let message = format!("{text:?} is not REF:/PATH");
             return Err(Failure::new(Exit::Usage, message).hint("all of an archive is REF:/"));
         };
-        let (address, path) = (&text[..start + at], &text[start + at + 1..]);
         let address = address.parse().map_err(|error| Failure::from(error).exits(Exit::Usage))?;
         let path = skep::normalize(path).into_owned();
         Ok(Self { address, path: if path == "." { String::new() } else { path } })
@@ -151,6 +151,15 @@ impl Source {
         }
         Ok(paths.into_iter().collect())
     }
+}
+
+/// The parts of `REF:/PATH`: what would be an address, and a path with its slash; none if it does not have this form.
+pub(super) fn split(text: &str) -> Option<(&str, &str)> {
+    // `:/` cannot be inside of an address, but it may be at its start: `oci:/srv/store`, `http://`.
+    let start = ["oci:", "ocidir://", "http://", "https://", "docker://"];
+    let start = start.iter().find(|start| text.starts_with(**start)).map_or(0, |start| start.len());
+    let at = start + text[start..].find(":/")?;
+    Some((&text[..at], &text[at + 1..]))
 }
 
 /// Where to extract to, and what: as cp(1) does, into a directory that is there, else under the name given.

@@ -44,7 +44,7 @@ struct Answer {
 }
 
 #[derive(Serialize)]
-struct NotCarried {
+pub(super) struct NotCarried {
     what: &'static str,
     count: u64,
     examples: Vec<String>,
@@ -104,7 +104,7 @@ pub(super) async fn push(session: &Session, args: Push) -> Outcome {
         not_carried: not_carried(summary),
     };
     if !session.json {
-        say_what_is_not_there(session, &answer);
+        say_what_is_not_there(session, &answer.not_carried, answer.excluded);
     }
     session.answer(&answer, || {
         let files = count(answer.files, "file");
@@ -158,19 +158,19 @@ fn origin(args: &Push) -> Outcome<Origin> {
     Ok(Origin::Directory(from.clone()))
 }
 
-fn say_what_is_not_there(session: &Session, answer: &Answer) {
-    for lost in &answer.not_carried {
+pub(super) fn say_what_is_not_there(session: &Session, not_carried: &[NotCarried], excluded: u64) {
+    for lost in not_carried {
         let examples: Vec<_> = lost.examples.iter().map(|path| escape(path)).collect();
         let more = if lost.count > examples.len() as u64 { ", …" } else { "" };
         let what = count(lost.count, lost.what);
         session.progress.say(&format!("not carried: {what} ({}{more})", examples.join(", ")));
     }
-    if answer.excluded > 0 {
-        session.progress.say(&format!("left out as it was said: {}", count(answer.excluded, "path")));
+    if excluded > 0 {
+        session.progress.say(&format!("left out as it was said: {}", count(excluded, "path")));
     }
 }
 
-fn not_carried(summary: &Summary) -> Vec<NotCarried> {
+pub(super) fn not_carried(summary: &Summary) -> Vec<NotCarried> {
     let omitted = summary.omitted.iter();
     omitted
         .map(|(reason, omitted)| NotCarried {

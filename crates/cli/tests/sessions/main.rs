@@ -7,6 +7,7 @@ mod content;
 mod desk;
 mod diff;
 mod hostile;
+mod insert;
 mod look;
 mod packing;
 mod reach;
