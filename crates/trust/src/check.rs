@@ -5,7 +5,9 @@ use std::fmt;
 use jiff::Timestamp;
 use sigstore_crypto::CertificateInfo;
 use sigstore_types::Bundle;
+use sigstore_types::KindVersion;
 use sigstore_types::SignatureContent;
+use sigstore_types::TransparencyLogEntry;
 use sigstore_types::bundle::MessageDigest;
 use sigstore_types::bundle::VerificationMaterialContent;
 use sigstore_verify::PublicKeyVerificationPolicy;
@@ -110,11 +112,19 @@ impl Evident {
     fn new(signer: SignedBy, bundle: &Bundle, result: &VerificationResult, mut checks: Vec<Check>) -> Self {
         let entries = &bundle.verification_material.tlog_entries;
         // Without a promise the time of an entry is signed by nobody, and was not among those that were verified.
-        let promised = |time| entries.iter().any(|entry| entry.inclusion_promise.is_some() && entry.integrated_time == time);
-        let is_logged = |time: &Timestamp| promised(Some(*time));
-        let source = |time| if is_logged(time) { TimeSource::Log } else { TimeSource::TimestampAuthority };
-        let times = result.verified_timestamps().iter().map(|time| SignedTime { source: source(time), time: *time });
-        let times: Vec<_> = times.collect();
+        let promised = entries.iter().filter(|entry| entry.inclusion_promise.is_some());
+        let mut promised: Vec<_> = promised.filter_map(|entry| entry.integrated_time).collect();
+        // A log and an authority may give the same second, so each time of a log accounts for one.
+        let mut source = |time: &Timestamp| match promised.iter().position(|promised| promised == time) {
+            Some(place) => {
+                promised.swap_remove(place);
+                TimeSource::Log
+            }
+            None => TimeSource::TimestampAuthority,
+        };
+        let times = result.verified_timestamps().iter().rev();
+        let mut times: Vec<_> = times.map(|time| SignedTime { source: source(time), time: *time }).collect();
+        times.reverse();
         checks.push(Check::Signature);
         checks.extend((result.tlog_verified() && !entries.is_empty()).then_some(Check::Log));
         let is_stamped = times.iter().any(|time| time.source == TimeSource::TimestampAuthority);
@@ -151,8 +161,8 @@ impl Verifier {
         let mut checks = evident.checks;
         checks.extend([Check::Subject, Check::Identity]);
         let entries = bundle.verification_material.tlog_entries.iter().map(|entry| LogEntry {
-            index: entry.log_index.get(),
-            log: entry.log_id.key_id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect(),
+            index: proven_index(entry),
+            log: proven_log(entry),
             kind: entry.kind_version.kind(),
         });
         Ok(Verified {
@@ -263,6 +273,26 @@ fn furthest(attempts: impl Iterator<Item = Result<Evident, Rejection>>) -> Resul
     Err(furthest.unwrap_or_else(|| Rejection::new(Stage::Trust, "nobody is trusted")))
 }
 
+/// The number of an entry, as the log vouches for it.
+///
+/// Logs of version 1 count twice: over all their trees, which the promise states, and within one, which the proof states.
+fn proven_index(entry: &TransparencyLogEntry) -> u64 {
+    match &entry.inclusion_proof {
+        Some(proof) if entry.inclusion_promise.is_none() && entry.kind_version != KindVersion::HashedRekordV002 => {
+            proof.log_index.get()
+        }
+        _ => entry.log_index.get(),
+    }
+}
+
+/// The log of an entry: as its checkpoint, which is signed, calls it; else the key that signed the promise.
+fn proven_log(entry: &TransparencyLogEntry) -> String {
+    match entry.inclusion_proof.as_ref().and_then(|proof| proof.checkpoint.checkpoint()) {
+        Some(checkpoint) => checkpoint.origin().to_owned(),
+        None => entry.log_id.key_id.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect(),
+    }
+}
+
 fn certificate_of(info: &CertificateInfo) -> Result<Certificate, Rejection> {
     let missing = |what| Rejection::new(Stage::Certificate, format!("the certificate names no {what}"));
     let identity = info.identity.as_ref().ok_or_else(|| missing("identity"))?.as_str().to_owned();
@@ -290,6 +320,7 @@ fn rejection(error: sigstore_verify::Error) -> Rejection {
         E::Certificate(_) => Stage::Certificate,
         E::TransparencyLog(_) => Stage::Log,
         E::Timestamp(_) => Stage::Time,
+        E::InvalidTrustRoot(_) | E::TrustRoot(_) => Stage::Trust,
         _ => Stage::Parse,
     };
     Rejection::new(stage, error.to_string())

@@ -194,9 +194,10 @@ pub enum TimeSource {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct LogEntry {
-    /// The number of the entry in the log.
+    /// The number of the entry, over all trees of the log where it promises that, else within the tree.
     pub index: u64,
-    /// The log: the hash of its key, hexadecimal.
+    /// The log, as its checkpoint calls it: `rekor.sigstore.dev - 1193050959916656506`; without one, the hash of its
+    /// key, hexadecimal.
     pub log: String,
     /// The kind of entry: `hashedrekord`, `dsse`.
     pub kind: &'static str,
