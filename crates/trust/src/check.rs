@@ -63,8 +63,7 @@ struct Evident {
 
 impl Anchor {
     pub(crate) fn new(root: &TrustedRoot) -> Result<Self> {
-        let verifier =
-            sigstore_verify::Verifier::new(&root.inner).map_err(|error| Error::trust(&root.name, error))?;
+        let verifier = sigstore_verify::Verifier::new(&root.inner).map_err(|error| Error::trust(&root.name, error))?;
         Ok(Self { name: root.name.clone(), evidence: root.evidence, verifier })
     }
 
@@ -82,7 +81,7 @@ impl Anchor {
         let certificate = result.certificate().filter(|_| result.certificate_verified()).ok_or_else(unchecked)?;
         let mut checks = vec![Check::Certificate];
         checks.extend(result.sct_verified().then_some(Check::CertificateLog));
-        let signer = SignedBy::Certificate(certificate_of(certificate)?);
+        let signer = SignedBy::Certificate(Box::new(certificate_of(certificate)?));
         let evident = Evident::new(signer, bundle, &result, checks);
         if self.evidence.timestamp && !evident.checks.contains(&Check::Timestamp) {
             return Err(Rejection::new(Stage::Time, format!("no timestamp of an authority that {} knows", self.name)));
@@ -217,7 +216,10 @@ impl Verifier {
         let is_logged = !material.tlog_entries.is_empty();
         let is_stamped = !material.timestamp_verification_data.rfc3161_timestamps.is_empty();
         if self.key_log && (!is_logged || self.roots.is_empty()) {
-            return Err(Rejection::new(Stage::Log, "a log is required, and there is no entry or no root to check it by"));
+            return Err(Rejection::new(
+                Stage::Log,
+                "a log is required, and there is no entry or no root to check it by",
+            ));
         }
         if (is_logged || is_stamped) && !self.roots.is_empty() {
             return furthest(self.roots.iter().map(|root| root.key(bundle, message, key)));
@@ -226,7 +228,8 @@ impl Verifier {
         // does not expire has no need of.
         let holds = match &bundle.content {
             SignatureContent::MessageSignature(signature) => {
-                let is_digest = |stated: &MessageDigest| key::hash(stated.algorithm, message) == stated.digest.as_bytes();
+                let is_digest =
+                    |stated: &MessageDigest| key::hash(stated.algorithm, message) == stated.digest.as_bytes();
                 signature.message_digest.as_ref().is_none_or(is_digest) && key.verifies(message, &signature.signature)
             }
             SignatureContent::DsseEnvelope(envelope) => key.verifies(&envelope.pae(), &envelope.signature.sig),

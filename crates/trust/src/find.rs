@@ -236,11 +236,7 @@ fn select(
                 wanted.push(Wanted { referrer: referrer.clone(), layer, is_legacy: is_tag });
             }
             Err(rejection) => {
-                rejected.push(Rejection {
-                    referrer: Some(referrer.clone()),
-                    bundle: Some(layer.digest),
-                    ..rejection
-                });
+                rejected.push(Rejection { referrer: Some(referrer.clone()), bundle: Some(layer.digest), ..rejection });
                 // One reason is enough; a manifest can name a hundred thousand layers.
                 if number >= limits.layers {
                     break;
@@ -262,10 +258,7 @@ async fn candidate(registry: &dyn Registry, repo: &RepoName, wanted: Wanted) -> 
         bundle: Some(layer.digest.clone()),
         ..Rejection::new(Stage::Fetch, why)
     };
-    let bytes = registry
-        .read_blob(repo, &layer.digest, layer.size)
-        .await
-        .map_err(|error| reject(error.to_string()))?;
+    let bytes = registry.read_blob(repo, &layer.digest, layer.size).await.map_err(|error| reject(error.to_string()))?;
     // Registries check this on the way; here it decides what is believed, and costs nothing.
     let came = Digest::of(layer.digest.algorithm(), &bytes);
     if came != layer.digest {

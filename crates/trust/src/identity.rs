@@ -112,7 +112,8 @@ impl IdentityPattern {
 
     /// Everything that does not match, one sentence each.
     pub(crate) fn mismatches(&self, certificate: &Certificate) -> Vec<String> {
-        let fixed = [("issuer", &self.issuer, &certificate.issuer), ("identity", &self.identity, &certificate.identity)];
+        let fixed =
+            [("issuer", &self.issuer, &certificate.issuer), ("identity", &self.identity, &certificate.identity)];
         let fixed = fixed
             .into_iter()
             .filter(|(_, pattern, came)| !pattern.matches(came))

@@ -33,8 +33,9 @@ mod check;
 mod cosign;
 mod error;
 mod find;
-#[cfg(fuzzing)]
-pub mod fuzz;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod key;
 #[cfg(feature = "keyless")]

@@ -92,8 +92,7 @@ impl TrustedRoot {
     }
 
     fn parse(name: &str, json: &str, evidence: Evidence) -> Result<Self> {
-        let inner =
-            sigstore_trust_root::TrustedRoot::from_json(json).map_err(|error| Error::trust(name, error))?;
+        let inner = sigstore_trust_root::TrustedRoot::from_json(json).map_err(|error| Error::trust(name, error))?;
         Self::usable(Self { inner, evidence, name: name.to_owned() })
     }
 

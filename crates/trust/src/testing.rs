@@ -130,8 +130,7 @@ impl Sigstore {
             })
         };
         let authority = |name: &str, chain: &[&[u8]]| {
-            let certificates: Vec<Value> =
-                chain.iter().map(|der| json!({"rawBytes": STANDARD.encode(der)})).collect();
+            let certificates: Vec<Value> = chain.iter().map(|der| json!({"rawBytes": STANDARD.encode(der)})).collect();
             json!({
                 "subject": {"organization": "skep", "commonName": name},
                 "uri": format!("https://{name}"),
@@ -152,9 +151,7 @@ impl Sigstore {
 
     /// Where its services are, in the format of `signing_config.json` version 0.2, with the Rekor of version 2.
     pub fn signing_config(&self) -> String {
-        let service = |url: String, version: u32| {
-            json!([{"url": url, "majorApiVersion": version, "operator": "skep", "validFor": valid()}])
-        };
+        let service = |url: String, version: u32| json!([{"url": url, "majorApiVersion": version, "operator": "skep", "validFor": valid()}]);
         json!({
             "mediaType": "application/vnd.dev.sigstore.signingconfig.v0.2+json",
             "caUrls": service(self.url().to_owned(), 1),

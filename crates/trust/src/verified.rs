@@ -142,7 +142,7 @@ pub enum SignatureForm {
 #[non_exhaustive]
 pub enum SignedBy {
     /// Somebody with a certificate.
-    Certificate(Certificate),
+    Certificate(Box<Certificate>),
     /// The holder of a key that was given to the verifier.
     Key {
         /// `sha256:` and the hash of the public key, as SubjectPublicKeyInfo.

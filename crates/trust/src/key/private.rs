@@ -73,7 +73,8 @@ impl PrivateKey {
             match block.tag() {
                 "PRIVATE KEY" => return Self::from_pkcs8(der),
                 "EC PRIVATE KEY" | "RSA PRIVATE KEY" if block.headers().get("DEK-Info").is_some() => {
-                    let why = "encrypted by OpenSSL's old method, which proves nothing; `openssl pkcs8 -topk8` converts it";
+                    let why =
+                        "encrypted by OpenSSL's old method, which proves nothing; `openssl pkcs8 -topk8` converts it";
                     return Err(Error::key(why));
                 }
                 "EC PRIVATE KEY" => return Self::from_sec1(der),

@@ -12,12 +12,12 @@ use rcgen::ExtendedKeyUsagePurpose;
 use rcgen::IsCa;
 use rcgen::Issuer;
 use rcgen::KeyUsagePurpose;
-use rcgen::SanType;
-use rcgen::SerialNumber;
 use rcgen::PKCS_ECDSA_P256_SHA256;
 use rcgen::PKCS_ECDSA_P384_SHA384;
 use rcgen::PKCS_ED25519;
 use rcgen::PublicKeyData;
+use rcgen::SanType;
+use rcgen::SerialNumber;
 use rcgen::SignatureAlgorithm;
 use serde_json::Value;
 use serde_json::json;
@@ -78,12 +78,7 @@ impl Fulcio {
     }
 
     /// Certifies the key of a request, if its sender has the private half and a token.
-    pub(super) fn certify(
-        &self,
-        provider: &Provider,
-        bearer: Option<&str>,
-        request: &Value,
-    ) -> Result<Value, Failure> {
+    pub(super) fn certify(&self, provider: &Provider, bearer: Option<&str>, request: &Value) -> Result<Value, Failure> {
         let token = request["credentials"]["oidcIdentityToken"].as_str().or(bearer).ok_or("no token")?;
         let claims = provider.check(token)?;
         let subject = claims["email"].as_str().or(claims["sub"].as_str()).ok_or("the token names nobody")?;
@@ -143,16 +138,8 @@ impl Fulcio {
         let issuer = Certificate::from_der(self.certificate.der())?.tbs_certificate.subject_public_key_info.to_der()?;
         let time = u64::try_from(Timestamp::now().as_millisecond())?.to_be_bytes();
         let length = u32::try_from(inner.len())?.to_be_bytes();
-        let signed = [
-            &[0, 0][..],
-            &time,
-            &[0, 1],
-            &Digest::sha256(&issuer).hash(),
-            &length[1..],
-            &inner,
-            &[0, 0],
-        ]
-        .concat();
+        let signed =
+            [&[0, 0][..], &time, &[0, 1], &Digest::sha256(&issuer).hash(), &length[1..], &inner, &[0, 0]].concat();
         let signature = self.log.sign(&signed)?;
         let log = self.log.public_key().fingerprint().hash();
         let entry = [&[0][..], &log, &time, &[0, 0, 4, 3], &sized(&signature)?].concat();

@@ -111,10 +111,8 @@ impl Authority {
                 &der::value(OCTETS, &signature),
             ],
         );
-        let content = der::all(
-            SEQUENCE,
-            &[&der::value(OID, TST_INFO), &der::value(CONTEXT, &der::value(OCTETS, info))],
-        );
+        let content =
+            der::all(SEQUENCE, &[&der::value(OID, TST_INFO), &der::value(CONTEXT, &der::value(OCTETS, info))]);
         let signed = der::all(
             SEQUENCE,
             &[

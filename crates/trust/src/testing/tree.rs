@@ -65,9 +65,8 @@ mod tests {
         let mut tree = Tree::default();
         // The test vectors of the certificate transparency reference implementation.
         let entries: [&[u8]; 3] = [&[], &[0], &[0x10]];
-        let roots = entries.map(|entry| {
-            tree.add(entry).root.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-        });
+        let roots =
+            entries.map(|entry| tree.add(entry).root.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         assert_eq!(
             roots,
             [

@@ -255,11 +255,12 @@ async fn h7_what_is_too_large_or_too_many_is_refused_and_hides_nothing() {
     sign(&registry, &repo(), &subject, &signer, &SignOptions::default()).await.unwrap();
 
     put(&registry, &subject, vec![b' '; (8 << 20) + 1]).await;
-    let layers: Vec<Descriptor> =
-        (0..40).map(|number| Descriptor::of(BUNDLE, format!("{{\"number\":{number}}}").as_bytes())).collect();
+    let mut layers = Vec::new();
     for number in 0..40 {
         let bytes = Bytes::from(format!("{{\"number\":{number}}}"));
-        registry.put_blob(&repo(), &layers[number], Body::from(bytes)).await.unwrap();
+        let layer = Descriptor::of(BUNDLE, &bytes);
+        registry.put_blob(&repo(), &layer, Body::from(bytes)).await.unwrap();
+        layers.push(layer);
     }
     let content = ManifestContent {
         schema_version: 2,
