@@ -69,12 +69,15 @@ impl IdentityToken {
         sigstore_oidc::IdentityToken::from_jwt(token.trim()).map(Self).map_err(|error| refused(&error))
     }
 
-    /// The token of the machine this runs on, if it has one: GitHub Actions, GitLab (`SIGSTORE_ID_TOKEN`), Buildkite,
-    /// CircleCI, Google Cloud.
+    /// The token of the machine this runs on, if it has one: of the environment (`SIGSTORE_ID_TOKEN`, as on GitLab), of
+    /// GitHub Actions, Buildkite, CircleCI.
     ///
     /// # Errors
-    /// `Service` when there is one and it cannot be had.
+    /// `Service` when there should be one and it cannot be had.
     pub async fn ambient() -> Result<Option<Self>> {
+        if let Some(token) = std::env::var("SIGSTORE_ID_TOKEN").ok().filter(|token| !token.trim().is_empty()) {
+            return Self::new(&token).map(Some);
+        }
         let token = sigstore_oidc::IdentityToken::detect_ambient().await;
         token.map(|token| token.map(Self)).map_err(|error| refused(&error))
     }

@@ -104,6 +104,18 @@ impl Sigstore {
         self.services.identities.token(who)
     }
 
+    /// The variables by which a run on GitHub Actions finds its token, for a process that signs as somebody.
+    ///
+    /// # Errors
+    /// As [`token`](Self::token).
+    pub fn actions_environment(&self, who: &Who) -> Result<[(&'static str, String); 3], Error> {
+        Ok([
+            ("GITHUB_ACTIONS", "true".to_owned()),
+            ("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{}/ambient?run=1", self.url())),
+            ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", self.token(who)?),
+        ])
+    }
+
     /// Its Fulcio, and its Rekor of version 1.
     #[cfg(feature = "keyless")]
     pub fn services(&self) -> crate::Services {

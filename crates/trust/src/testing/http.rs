@@ -16,6 +16,7 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::Builder;
 use serde_json::Value;
+use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::testing::All;
@@ -58,15 +59,17 @@ async fn dispatch(all: &All, request: Request<Incoming>) -> Result<(u16, &'stati
     let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).map(str::to_owned);
     let body = Limited::new(request.into_body(), 1 << 20).collect().await?.to_bytes();
-    let json = |status, value: Value| Ok((status, "application/json", value.to_string().into_bytes()));
+    let say = |status, value: Value| Ok((status, "application/json", value.to_string().into_bytes()));
     match path.as_str() {
-        "/.well-known/openid-configuration" => json(200, all.identities.discovery()),
-        "/keys" => json(200, all.identities.keys()),
+        "/.well-known/openid-configuration" => say(200, all.identities.discovery()),
+        // Whoever asks has the token already; that it is asked for is what is imitated.
+        "/ambient" => say(200, json!({"value": bearer.ok_or("no token")?})),
+        "/keys" => say(200, all.identities.keys()),
         "/api/v2/signingCert" => {
-            json(200, all.fulcio.certify(&all.identities, bearer.as_deref(), &serde_json::from_slice(&body)?)?)
+            say(200, all.fulcio.certify(&all.identities, bearer.as_deref(), &serde_json::from_slice(&body)?)?)
         }
-        "/api/v1/log/entries" => json(201, all.rekor.enter(&serde_json::from_slice(&body)?)?),
-        "/api/v2/log/entries" => json(201, all.tiles.enter_tile(&serde_json::from_slice(&body)?)?),
+        "/api/v1/log/entries" => say(201, all.rekor.enter(&serde_json::from_slice(&body)?)?),
+        "/api/v2/log/entries" => say(201, all.tiles.enter_tile(&serde_json::from_slice(&body)?)?),
         "/timestamp" => Ok((201, "application/timestamp-reply", all.timestamps.stamp(&body)?)),
         _ => Ok((404, "text/plain", Vec::new())),
     }

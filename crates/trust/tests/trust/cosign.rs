@@ -15,8 +15,10 @@ use skep_registry::PutManifest;
 use skep_registry::Registry;
 use skep_registry::media_type;
 use skep_trust::Check;
+use skep_trust::Claim;
 use skep_trust::IdentityPattern;
 use skep_trust::Kind;
+use skep_trust::Pattern;
 use skep_trust::PrivateKey;
 use skep_trust::Report;
 use skep_trust::SignatureForm;
@@ -24,6 +26,7 @@ use skep_trust::Signer;
 use skep_trust::Stage;
 use skep_trust::Subject;
 use skep_trust::TimeSource;
+use skep_trust::TrustedRoot;
 use skep_trust::Verifier;
 use skep_trust::testing::Sigstore;
 use skep_trust::testing::Who;
@@ -192,6 +195,40 @@ async fn an_attestation_holds_and_is_no_signature() {
         put(&registry, &subject, "att", &[(envelope, annotations(&bundle))]).await;
         let report = inspect(&verifier, &registry, &subject).await;
         assert_eq!(report.require_attestation("https://slsa.dev/provenance/v0.2").is_ok(), holds, "{report}");
+        assert!(report.require_signature().is_err());
+    }
+}
+
+/// Real ones, of the public Sigstore: provenance that the generator of SLSA attached to images.
+#[tokio::test]
+async fn provenance_that_cosign_attached_to_real_images_holds() {
+    let workflow = IdentityPattern::new(
+        Pattern::glob("https://github.com/slsa-framework/slsa-github-generator/.github/workflows/*@refs/tags/*")
+            .unwrap(),
+        Pattern::exact("https://token.actions.githubusercontent.com"),
+    )
+    .with_claim(Claim::Runner, Pattern::exact("github-hosted"));
+    let root = TrustedRoot::sigstore().unwrap();
+    let verifier = Verifier::default().trust_root(&root).unwrap().accept(workflow);
+    for version in ["v1.10.0", "v2.0.0", "v2.1.0"] {
+        let file = |name: &str| fixture(&format!("slsa-verifier/{version}/{name}.json"));
+        let registry = Memory::default();
+        let subject = Subject::from(&Manifest::new(media_type::INDEX, file("subject")));
+        let att = Manifest::new(media_type::IMAGE, file("att"));
+        let content = att.content().unwrap();
+        for (blob, name) in [(&content.config.unwrap(), "config"), (&content.layers.unwrap()[0], "envelope")] {
+            registry.put_blob(&repo(), blob, Body::from(file(name))).await.unwrap();
+        }
+        let tag = format!("sha256-{}.att", subject.digest().hex()).parse().unwrap();
+        let options = PutManifest { tags: vec![tag], ..PutManifest::default() };
+        registry.put_manifest(&repo(), &att, options).await.unwrap();
+        let report = inspect(&verifier, &registry, &subject).await;
+        let verified = report.require_attestation("https://slsa.dev/provenance/v0.2");
+        let verified = verified.unwrap_or_else(|error| panic!("{version}: {error}"));
+        assert_eq!(verified.log_entries().len(), 1);
+        let claims = &verified.signer().certificate().unwrap().claims;
+        let source = verified.attestation().unwrap().predicate["invocation"]["configSource"]["uri"].as_str().unwrap();
+        assert!(source.contains(claims.repository.as_deref().unwrap()), "{source}: {claims:?}");
         assert!(report.require_signature().is_err());
     }
 }

@@ -12,6 +12,7 @@ use skep_trust::Claim;
 use skep_trust::Error;
 use skep_trust::Evidence;
 use skep_trust::IdentityPattern;
+use skep_trust::IdentityToken;
 use skep_trust::Kind;
 use skep_trust::Pattern;
 use skep_trust::Predicate;
@@ -262,4 +263,43 @@ async fn services_that_refuse_or_are_away_are_errors() {
         assert!(matches!(error, Error::Service { .. }), "{error}");
     }
     assert!(registry.list_referrers(&repo(), subject.digest(), &Default::default()).await.unwrap().items.is_empty());
+}
+
+/// Run by the test below in a process of its own, whose environment it looks at.
+#[tokio::test]
+async fn say_who_the_ambient_token_is_of() {
+    let Ok(expected) = std::env::var("SKEP_TEST_AMBIENT") else { return };
+    match (IdentityToken::ambient().await, expected.as_str()) {
+        (Ok(None), "nobody") | (Err(Error::Service { .. }), "error") => {}
+        (Ok(Some(token)), identity) => assert_eq!(token.identity(), identity),
+        (came, _) => panic!("expected {expected}, got {came:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_of_ci_are_found() {
+    let sigstore = Sigstore::start().await.unwrap();
+    let who = Who::workflow("acme/site", "release.yml", "refs/tags/v1");
+    let actions = sigstore.actions_environment(&who).unwrap().to_vec();
+    let given = ("SIGSTORE_ID_TOKEN", sigstore.token(&Who::person(EMAIL)).unwrap());
+    let without = vec![actions[0].clone()];
+    let cases = [
+        (vec![], "nobody"),
+        (actions, "repo:acme/site:ref:refs/tags/v1"),
+        (vec![given.clone()], EMAIL),
+        (vec![("GITLAB_CI", "true".to_owned()), given], EMAIL),
+        (vec![("SIGSTORE_ID_TOKEN", "not a token".to_owned())], "error"),
+        (without, "error"),
+    ];
+    for (environment, expected) in cases {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "keyless::say_who_the_ambient_token_is_of"]).env("SKEP_TEST_AMBIENT", expected);
+        // This may run in a CI itself.
+        for variable in ["GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "CIRCLECI", "SIGSTORE_ID_TOKEN"] {
+            command.env_remove(variable);
+        }
+        let output = command.envs(environment.clone()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{expected}: {environment:?}: {said}");
+    }
 }
