@@ -26,7 +26,14 @@ pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<Bundle, Rejection> 
     count("certificates", chain, limits.certificates)?;
     // Only its absence is of interest: the parser would take it for version 0.1, which asks for less.
     let _: &str = &shape.media_type;
-    Bundle::from_json(text).map_err(|error| malformed(&error))
+    let bundle = Bundle::from_json(text).map_err(|error| malformed(&error))?;
+    // The checks of the log look at the proof if there is one and at the promise if there is one, and pass what has
+    // neither, as long as another entry of the bundle has.
+    let mut entries = bundle.verification_material.tlog_entries.iter();
+    if entries.any(|entry| entry.inclusion_proof.is_none() && entry.inclusion_promise.is_none()) {
+        return Err(Rejection::new(Stage::Log, "a log entry with neither proof nor promise"));
+    }
+    Ok(bundle)
 }
 
 /// Whether something is within its limit.

@@ -48,7 +48,7 @@ impl Found {
         &self.rejected
     }
 
-    /// Referrers that were not read, because there are more than the limit.
+    /// Referrers that were not read, because there are more than the limit; at least so many.
     pub fn unread(&self) -> usize {
         self.unread
     }
@@ -148,8 +148,8 @@ async fn list(
     subject: &Subject,
     limits: &Limits,
 ) -> Result<(Vec<Digest>, usize)> {
-    let mut listed = registry.referrers(repo, subject.digest(), None).take(limits.listed);
-    let (mut digests, mut beyond) = (Vec::new(), 0);
+    let mut listed = registry.referrers(repo, subject.digest(), None);
+    let (mut digests, mut beyond, mut seen) = (Vec::new(), 0, 0);
     loop {
         let referrer = match listed.try_next().await {
             Ok(Some(referrer)) => referrer,
@@ -158,6 +158,10 @@ async fn list(
             Err(error) if error.is_not_found() => break,
             Err(error) => return Err(error.into()),
         };
+        seen += 1;
+        if seen > limits.listed {
+            return Ok((digests, beyond + 1));
+        }
         // Lists under a tag that others wrote may lack the type; then the manifest is read to know.
         let may_hold = referrer.artifact_type.as_deref().is_none_or(|kind| kind.starts_with(BUNDLE_PREFIX));
         if may_hold && digests.len() < limits.referrers {

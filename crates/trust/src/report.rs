@@ -21,7 +21,7 @@ pub struct Report {
     pub verified: Vec<Verified>,
     /// What does not, and why.
     pub rejected: Vec<Rejection>,
-    /// Referrers that were not read, because there are more than the limit.
+    /// Referrers that were not read, because there are more than the limit; at least so many.
     pub unread: usize,
 }
 
@@ -67,7 +67,8 @@ impl Report {
         let tried = self.rejected.len() + self.verified.len();
         let rejection = match self.nearest() {
             Some(near) => {
-                Rejection { why: format!("{what} for {digest}; of {tried}, the nearest: {}", near.why), ..near.clone() }
+                let why = tame(&format!("{what} for {digest}; of {tried}, the nearest: {}", near.why));
+                Rejection { why, ..near.clone() }
             }
             None => Rejection::new(Stage::Find, format!("{what} for {digest}; {tried} found")),
         };
@@ -105,7 +106,7 @@ impl fmt::Display for Report {
 pub struct Rejection {
     /// How far it came.
     pub stage: Stage,
-    /// What was wanted and what came.
+    /// What was wanted and what came; 1000 characters at most, none of them a control character.
     pub why: String,
     /// Who signed, where that is sure: from [`Stage::Identity`] on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,8 +121,18 @@ pub struct Rejection {
 
 impl Rejection {
     pub(crate) fn new(stage: Stage, why: impl Into<String>) -> Self {
-        Self { stage, why: why.into(), signer: None, referrer: None, bundle: None }
+        Self { stage, why: tame(&why.into()), signer: None, referrer: None, bundle: None }
     }
+}
+
+/// A sentence that may quote strangers: short, and without what a terminal would act on.
+fn tame(text: &str) -> String {
+    let shown = |character: char| if character.is_control() { '\u{fffd}' } else { character };
+    let mut tame: String = text.chars().take(MAX_WHY).map(shown).collect();
+    if text.chars().nth(MAX_WHY).is_some() {
+        tame.push('…');
+    }
+    tame
 }
 
 impl fmt::Display for Rejection {
@@ -164,3 +175,5 @@ pub enum Stage {
     /// Signed properly, by somebody else.
     Identity,
 }
+
+const MAX_WHY: usize = 1000;

@@ -291,6 +291,9 @@ async fn h7_referrers_beyond_the_limit_are_counted_and_not_read() {
     let (_, verifier) = key();
     let report = inspect(&verifier, &registry, &subject).await;
     assert_eq!((report.rejected.len(), report.unread), (64, 6));
+    let verifier = verifier.with_limits(Limits { listed: 10, referrers: 64, ..Limits::default() });
+    let report = inspect(&verifier, &registry, &subject).await;
+    assert_eq!((report.rejected.len(), report.unread), (10, 1));
     let verifier = verifier.with_limits(Limits { referrers: 3, total: 20, ..Limits::default() });
     let report = inspect(&verifier, &registry, &subject).await;
     assert_eq!((report.rejected.len(), report.unread), (3, 67));
@@ -402,4 +405,38 @@ async fn payloads_of_another_type_are_refused() {
     other["_type"] = json!("https://acme.example/Statement/v9");
     let bundle = signer.sign_statement(other.to_string().as_bytes()).await.unwrap();
     assert_eq!(verifier.verify_bundle(&subject, &bundle).unwrap_err().stage, Stage::Parse);
+}
+
+/// An entry of a log that nobody vouches for, beside one that is proven.
+#[tokio::test]
+async fn entries_with_neither_proof_nor_promise_are_refused() {
+    let sigstore = Sigstore::start().await.unwrap();
+    let (registry, subject) = site().await;
+    let dev = signer(&sigstore, sigstore.services(), &Who::person(EMAIL));
+    let signed = sign(&registry, &repo(), &subject, &dev, &SignOptions::default()).await.unwrap();
+    let mut bundle: Value = serde_json::from_slice(&signed.bundle).unwrap();
+    let mut entry = bundle["verificationMaterial"]["tlogEntries"][0].clone();
+    entry.as_object_mut().unwrap().remove("inclusionProof");
+    entry.as_object_mut().unwrap().remove("inclusionPromise");
+    entry["logIndex"] = json!("4711");
+    bundle["verificationMaterial"]["tlogEntries"].as_array_mut().unwrap().push(entry);
+    let rejection = verifier(&sigstore).verify_bundle(&subject, &bundle.to_string().into()).unwrap_err();
+    assert_eq!(rejection.stage, Stage::Log);
+}
+
+/// What strangers wrote is quoted in reasons, which go to terminals and logs.
+#[tokio::test]
+async fn reasons_are_short_and_have_no_control_characters() {
+    let (_, subject) = site().await;
+    let (signer, verifier) = key();
+    let mut long = statement(&subject, PROVENANCE, json!({}));
+    long["subject"][0]["digest"] = json!({"\u{1b}[2J": "x".repeat(1 << 20)});
+    let mut strange = statement(&subject, PROVENANCE, json!({}));
+    strange["_type"] = json!("\u{1b}]0;owned\u{7}".repeat(1000));
+    for statement in [long, strange] {
+        let bundle = signer.sign_statement(statement.to_string().as_bytes()).await.unwrap();
+        let rejection = verifier.verify_bundle(&subject, &bundle).unwrap_err();
+        assert!(rejection.why.chars().count() <= 1001, "{}", rejection.why.len());
+        assert!(!rejection.why.chars().any(char::is_control), "{:?}", rejection.why);
+    }
 }
