@@ -3,6 +3,9 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use sigstore_types::Bundle;
+use sigstore_types::Checkpoint;
+use sigstore_types::KindVersion;
+use sigstore_types::TransparencyLogEntry;
 
 use crate::limits::Limits;
 use crate::report::Rejection;
@@ -27,13 +30,27 @@ pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<Bundle, Rejection> 
     // Only its absence is of interest: the parser would take it for version 0.1, which asks for less.
     let _: &str = &shape.media_type;
     let bundle = Bundle::from_json(text).map_err(|error| malformed(&error))?;
-    // The checks of the log look at the proof if there is one and at the promise if there is one, and pass what has
-    // neither, as long as another entry of the bundle has.
-    let mut entries = bundle.verification_material.tlog_entries.iter();
-    if entries.any(|entry| entry.inclusion_proof.is_none() && entry.inclusion_promise.is_none()) {
-        return Err(Rejection::new(Stage::Log, "a log entry with neither proof nor promise"));
-    }
+    bundle.verification_material.tlog_entries.iter().try_for_each(vouched)?;
     Ok(bundle)
+}
+
+/// What the checks of the log leave out, and what is told of an entry depends on.
+fn vouched(entry: &TransparencyLogEntry) -> Result<(), Rejection> {
+    // They look at the proof if there is one and at the promise if there is one, and pass what has neither, as long as
+    // another entry of the bundle has.
+    let Some(proof) = &entry.inclusion_proof else {
+        let none = || Rejection::new(Stage::Log, "a log entry with neither proof nor promise");
+        return entry.inclusion_promise.as_ref().map(|_| ()).ok_or_else(none);
+    };
+    // They take the size of the tree from the proof, which nobody signs, and it decides which number an entry has. Logs of
+    // version 2 have it from the checkpoint, which is signed.
+    match proof.checkpoint.checkpoint().map(Checkpoint::tree_size) {
+        Some(size) if size != proof.tree_size && entry.kind_version != KindVersion::HashedRekordV002 => {
+            let why = format!("a proof for a tree of {} entries, and a checkpoint of {size}", proof.tree_size);
+            Err(Rejection::new(Stage::Log, why))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether something is within its limit.

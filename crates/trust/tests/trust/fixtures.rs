@@ -154,3 +154,13 @@ fn a_bundle_without_its_version_is_refused() {
     let subject = subject_of(&fixture("cosign-v3-blob.txt"));
     assert_eq!(public().verify_bundle(&subject, &bundle.into()).unwrap_err().stage, Stage::Parse);
 }
+
+/// The size decides which of an entry's neighbours are where; another one can lead to the same root.
+#[test]
+fn a_proof_for_a_tree_of_another_size_is_refused() {
+    let good = text("conda-attestation.sigstore.json");
+    let bundle = good.replacen("\"334214816\"", "\"334214814\"", 1);
+    assert_ne!(bundle, good);
+    let rejection = public().verify_bundle(&subject_of(&fixture(CONDA)), &bundle.into()).unwrap_err();
+    assert_eq!(rejection.stage, Stage::Log, "{rejection:?}");
+}

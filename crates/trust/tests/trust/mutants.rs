@@ -145,8 +145,12 @@ fn is_unsigned(pointer: &str, original: &Value, mutant: &Value) -> bool {
             let text = value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
             let (body, signatures) =
                 text.split_once("\n\n").map_or((text.clone(), ""), |(body, rest)| (body.to_owned(), rest));
-            let first =
-                signatures.lines().next().and_then(|line| line.rsplit(' ').next()).unwrap_or_default().to_owned();
+            let first = signatures
+                .lines()
+                .next()
+                .and_then(|line| line.split_whitespace().next_back())
+                .unwrap_or_default()
+                .to_owned();
             (body, first)
         };
         return signed(original) == signed(mutant);
