@@ -192,7 +192,6 @@ async fn a_directory_that_is_there_already_is_not_packed() {
 
 #[tokio::test]
 async fn a_directory_that_changed_in_any_way_is_packed() {
-    type Change<'a> = Box<dyn Fn() + 'a>;
     use std::os::unix::fs::PermissionsExt;
     type Change<'a> = Box<dyn Fn() + 'a>;
 
