@@ -42,8 +42,8 @@ fn vouched(entry: &TransparencyLogEntry) -> Result<(), Rejection> {
         let none = || Rejection::new(Stage::Log, "a log entry with neither proof nor promise");
         return entry.inclusion_promise.as_ref().map(|_| ()).ok_or_else(none);
     };
-    // They take the size of the tree from the proof, which nobody signs, and it decides which number an entry has. Logs of
-    // version 2 have it from the checkpoint, which is signed.
+    // They take the size of the tree from the proof, which nobody signs, and it decides which number an entry has.
+    // Logs of version 2 have it from the checkpoint, which is signed.
     match proof.checkpoint.checkpoint().map(Checkpoint::tree_size) {
         Some(size) if size != proof.tree_size && entry.kind_version != KindVersion::HashedRekordV002 => {
             let why = format!("a proof for a tree of {} entries, and a checkpoint of {size}", proof.tree_size);

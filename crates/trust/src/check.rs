@@ -278,7 +278,7 @@ fn furthest(attempts: impl Iterator<Item = Result<Evident, Rejection>>) -> Resul
 
 /// The number of an entry, as the log vouches for it.
 ///
-/// Logs of version 1 count twice: over all their trees, which the promise states, and within one, which the proof states.
+/// Logs of version 1 count twice: over all their trees, which the promise states, and within one, as the proof states.
 fn proven_index(entry: &TransparencyLogEntry) -> u64 {
     match &entry.inclusion_proof {
         Some(proof) if entry.inclusion_promise.is_none() && entry.kind_version != KindVersion::HashedRekordV002 => {

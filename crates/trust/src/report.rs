@@ -26,6 +26,17 @@ pub struct Report {
 }
 
 impl Report {
+    pub(crate) fn new(subject: Descriptor, rejected: Vec<Rejection>, unread: usize) -> Self {
+        Self { subject, verified: Vec::new(), rejected, unread }
+    }
+
+    pub(crate) fn enter(&mut self, verdict: Result<Verified, Box<Rejection>>) {
+        match verdict {
+            Ok(verified) => self.verified.push(verified),
+            Err(rejection) => self.rejected.push(*rejection),
+        }
+    }
+
     /// The signatures that hold.
     pub fn signatures(&self) -> impl Iterator<Item = &Verified> {
         self.verified.iter().filter(|verified| verified.is_signature())

@@ -132,7 +132,7 @@ pub enum SignatureForm {
     Message,
     /// Over the payload that cosign before version 3 wrote, which names the digest.
     SimpleSigning,
-    /// Over an in-toto statement with [`SIGNATURE_PREDICATE`](crate::SIGNATURE_PREDICATE), as cosign writes since version 3.
+    /// Over a statement with [`SIGNATURE_PREDICATE`](crate::SIGNATURE_PREDICATE), as cosign writes since version 3.
     Statement,
 }
 
