@@ -94,6 +94,11 @@ impl Transport {
                 .http2_initial_stream_window_size(STREAM_WINDOW)
                 .http2_initial_connection_window_size(CONNECTION_WINDOW)
                 .dns_resolver(guard.clone())
+                // Another crate of the same program may have these built in; what is unpacked has other digests.
+                .no_gzip()
+                .no_brotli()
+                .no_deflate()
+                .no_zstd()
                 .no_proxy();
             for proxy in options.proxies.build()? {
                 builder = builder.proxy(proxy);
