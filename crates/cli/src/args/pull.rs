@@ -94,7 +94,7 @@ pub(crate) struct Extract {
     #[arg(long, value_name = "SIZE", env = "SKEP_MAX_TOTAL", value_parser = bytes)]
     pub(crate) max_total: Option<u64>,
     /// How many bytes may wait in memory.
-    #[arg(long, value_name = "SIZE", env = "SKEP_MEMORY", default_value = "64MiB", value_parser = bytes)]
+    #[arg(long, value_name = "SIZE", env = "SKEP_EXTRACT_MEMORY", default_value = "64MiB", value_parser = bytes)]
     pub(crate) memory: u64,
 }
 
