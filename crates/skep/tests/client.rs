@@ -235,3 +235,17 @@ async fn a_directory_that_changed_in_any_way_is_packed() {
     raw.build.reproducible = true;
     assert!(matches!(client.push(&path, &address, raw, quiet()).await, Err(Error::Io { .. })));
 }
+
+#[tokio::test]
+async fn a_directory_that_is_to_be_compressed_and_was_not_is_packed() {
+    let (_memory, address) = served().await;
+    let (client, site) = (Client::default(), site());
+    fs::write(site.path().join("text"), "a line that is there again and again\n".repeat(1000)).unwrap();
+    let mut raw = PushOptions::default();
+    raw.build.compression = skep::Compression::None;
+    for (first, then) in [(raw.clone(), PushOptions::default()), (PushOptions::default(), raw)] {
+        let one = client.push(site.path(), &address, first, quiet()).await.unwrap();
+        let two = client.push(site.path(), &address, then, quiet()).await.unwrap();
+        assert_ne!(one.summary.stored_size, two.summary.stored_size);
+    }
+}

@@ -33,8 +33,8 @@ pub struct Unchanged {
 /// Tells whether an archive of a directory would have the contents of another archive. Blocks.
 ///
 /// Names, sizes, modes, owners and times are compared first, as the options have them, and then the hashes of all files:
-/// a directory that is not the same is mostly told by the walk alone. Each file is read once, and nothing is kept. How well contents
-/// are compressed does not count, only whether they are.
+/// a directory that is not the same is mostly told by the walk alone. Each file is read once, and nothing is kept. By which level,
+/// and by which [`Skip`](super::Skip), contents are compressed does not count, only whether they are.
 ///
 /// `progress` is called from several threads, about once for each MiB.
 ///
@@ -83,6 +83,17 @@ fn is_alike(tree: &Tree, options: &BuildOptions, index: &Index) -> bool {
         && symlinks
         && directories
         && index.entries().zip(&tree.files).all(|(entry, node)| is_file_alike(&entry, node, options))
+        && is_compressed_alike(tree, options, index)
+}
+
+/// Tells whether something is compressed if that is wanted, and anything may be.
+///
+/// A file that is stored as it is may be one that compressing did not make smaller; that none is smaller says that nobody tried.
+/// A tree of which that is true is packed once more, to the same bytes.
+fn is_compressed_alike(tree: &Tree, options: &BuildOptions, index: &Index) -> bool {
+    options.compression == Compression::None
+        || index.entries().any(|entry| entry.codec == Codec::Zstd && entry.data_size > 0)
+        || tree.files.iter().all(|node| node.size == 0 || options.skip.applies(&node.path, node.size))
 }
 
 fn is_file_alike(entry: &Entry<'_>, node: &Node, options: &BuildOptions) -> bool {
