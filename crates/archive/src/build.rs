@@ -40,6 +40,7 @@ use crate::progress::Progress;
 
 use assemble::Ledger;
 use assemble::Packed;
+use assemble::Stored;
 use feed::Listed;
 use feed::Stream;
 use feed::Streamed;
@@ -254,7 +255,7 @@ fn finish(tree: &Tree, packed: Packed, options: &BuildOptions) -> Result<Built> 
         excluded: tree.excluded,
         omitted: tree.omitted.clone(),
     };
-    let index = index_of(tree, &packed)?;
+    let index = index_of(tree, &packed.stored, packed.size, &packed.hasher.clone().finalize())?;
     let limit = options.limits.index;
     if index.len() as u64 > limit {
         return Err(Error::limit("the index, in bytes,", limit, index.len() as u64));
@@ -262,8 +263,9 @@ fn finish(tree: &Tree, packed: Packed, options: &BuildOptions) -> Result<Built> 
     Built::new(index, packed, summary, tree.newest_ns())
 }
 
-fn index_of(tree: &Tree, packed: &Packed) -> Result<Bytes> {
-    let entries = tree.files.iter().zip(&packed.stored).map(|(node, stored)| Entry {
+/// The index of what is in a tree and how that is stored, in data of a size and a hash, if it has one.
+fn index_of(tree: &Tree, stored: &[Stored], data_size: u64, data_hash: &[u8]) -> Result<Bytes> {
+    let entries = tree.files.iter().zip(stored).map(|(node, stored)| Entry {
         path: &node.path,
         data_offset: stored.offset,
         data_size: stored.size,
@@ -290,5 +292,5 @@ fn index_of(tree: &Tree, packed: &Packed) -> Result<Bytes> {
         gid: node.gid,
         mtime_ns: node.mtime_ns,
     });
-    write_index(entries, symlinks, directories, packed.size, &packed.hasher.clone().finalize())
+    write_index(entries, symlinks, directories, data_size, data_hash)
 }

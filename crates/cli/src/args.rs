@@ -55,7 +55,6 @@ pub(crate) use crate::args::search::Ignore;
 pub(crate) use crate::args::search::Kind;
 pub(crate) use crate::args::serve::Gc;
 pub(crate) use crate::args::serve::Serve;
-pub(crate) use crate::args::value::Glob;
 pub(crate) use crate::args::value::Part;
 pub(crate) use crate::args::value::bytes;
 pub(crate) use crate::args::value::duration;

@@ -5,17 +5,15 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use super::BuildOptions;
+use super::assemble::Stored;
 use super::hash::hash_all;
+use super::index_of;
 use super::walk;
 use crate::beneath::Root;
 use crate::error::Result;
 use crate::format::Codec;
-use crate::format::Directory;
-use crate::format::Entry;
 use crate::format::HASH;
 use crate::format::Index;
-use crate::format::Symlink;
-use crate::format::write_index;
 
 /// Reads a directory as [`build`](super::build) does, and keeps only what an index says of it. Blocks.
 ///
@@ -34,38 +32,12 @@ pub fn scan(dir: &Path, options: &BuildOptions) -> Result<Index> {
         true
     })?;
     let hashes = hashes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let offsets = tree.files.iter().scan(0, |end, node| {
-        let start = *end;
-        *end += node.size;
-        Some(start)
+    let mut end = 0;
+    let stored = tree.files.iter().zip(hashes).map(|(node, hash)| {
+        let offset = end;
+        end += node.size;
+        Stored { offset, size: node.size, hash, codec: Codec::None, table: None, is_before: false }
     });
-    let offsets: Vec<u64> = offsets.collect();
-    let entries = tree.files.iter().enumerate().map(|(at, node)| Entry {
-        path: &node.path,
-        data_offset: offsets[at],
-        data_size: node.size,
-        original_size: node.size,
-        hash: &hashes[at],
-        mode: node.mode,
-        uid: node.uid,
-        gid: node.gid,
-        mtime_ns: node.mtime_ns,
-        codec: Codec::None,
-        chunks: None,
-    });
-    let symlinks = tree.symlinks.iter().map(|(node, target)| Symlink {
-        path: &node.path,
-        target,
-        uid: node.uid,
-        gid: node.gid,
-        mtime_ns: node.mtime_ns,
-    });
-    let directories = tree.directories.iter().map(|node| Directory {
-        path: &node.path,
-        mode: node.mode,
-        uid: node.uid,
-        gid: node.gid,
-        mtime_ns: node.mtime_ns,
-    });
-    Index::parse(write_index(entries, symlinks, directories, tree.size(), &[])?, &options.limits)
+    let stored: Vec<_> = stored.collect();
+    Index::parse(index_of(&tree, &stored, end, &[])?, &options.limits)
 }

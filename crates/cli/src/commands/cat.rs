@@ -11,9 +11,7 @@ use skep_registry::Body;
 use tokio::io::AsyncWriteExt;
 
 use super::Session;
-use super::item::normal;
 use crate::args::Cat;
-use crate::args::Glob;
 use crate::args::Part;
 use crate::exit::Exit;
 use crate::exit::Failure;
@@ -63,15 +61,13 @@ fn matching(archive: &Archive, path: &str) -> Outcome<Vec<String>> {
     if !path.contains(['*', '?', '[', '{']) || archive.exists(path) {
         return Ok(vec![path.to_owned()]);
     }
-    let glob: Glob = normal(path).parse().map_err(|why| Failure::new(Exit::Usage, format!("{path:?}: {why}")))?;
-    let files = archive.index().entries().map(|file| file.path);
-    let links = archive.index().symlinks().map(|link| link.path).filter(|path| archive.is_file(path));
-    let mut found: Vec<_> = files.chain(links).filter(|path| glob.matches(path)).map(str::to_owned).collect();
+    let matches = archive.glob(path).map_err(|error| Failure::from(error).exits(Exit::Usage))?;
+    let files = matches.filter(|(path, _)| archive.is_file(path));
+    let found: Vec<_> = files.map(|(path, _)| path.to_owned()).collect();
     if found.is_empty() {
         return Err(Failure::new(Exit::NotFound, format!("{path}: no file matches"))
             .hint("`*` stands for names in one directory, `**` for any directories"));
     }
-    found.sort_unstable();
     Ok(found)
 }
 
