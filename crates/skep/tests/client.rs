@@ -243,9 +243,10 @@ async fn a_directory_that_is_to_be_compressed_and_was_not_is_packed() {
     fs::write(site.path().join("text"), "a line that is there again and again\n".repeat(1000)).unwrap();
     let mut raw = PushOptions::default();
     raw.build.compression = skep::Compression::None;
-    for (first, then) in [(raw.clone(), PushOptions::default()), (PushOptions::default(), raw)] {
-        let one = client.push(site.path(), &address, first, quiet()).await.unwrap();
-        let two = client.push(site.path(), &address, then, quiet()).await.unwrap();
+    let wanted = PushOptions::default();
+    for (first, then) in [(&raw, &wanted), (&wanted, &raw)] {
+        let one = client.push(site.path(), &address, first.clone(), quiet()).await.unwrap();
+        let two = client.push(site.path(), &address, then.clone(), quiet()).await.unwrap();
         assert_ne!(one.summary.stored_size, two.summary.stored_size);
     }
 }

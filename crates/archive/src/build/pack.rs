@@ -206,12 +206,7 @@ impl<'a> Packer<'a> {
             Begin::Given(sample) => (None, self.probe(&file.node, sample)?),
             Begin::OnDisk => {
                 let fd = self.open(&file.node)?;
-                let mut sample = Vec::new();
-                for part in 0..SAMPLES {
-                    let mut content = Vec::new();
-                    self.read(&fd, &file.node, sample_at(part, file.node.size), SAMPLE, &mut content)?;
-                    sample.extend_from_slice(&content);
-                }
+                let sample = self.sample(&fd, &file.node)?;
                 let codec = self.probe(&file.node, &sample)?;
                 (Some(Arc::new(fd)), codec)
             }
@@ -256,6 +251,29 @@ impl<'a> Packer<'a> {
             source: std::io::Error::other(get_error_name(code)),
         })?;
         Ok(size + content.len() / 16 < content.len())
+    }
+
+    /// Reads a little of a large file at a few places.
+    fn sample(&self, fd: impl AsFd, node: &Node) -> Result<Vec<u8>> {
+        let (mut sample, mut content) = (Vec::new(), Vec::new());
+        for part in 0..SAMPLES {
+            content.clear();
+            self.read(&fd, node, sample_at(part, node.size), SAMPLE, &mut content)?;
+            sample.extend_from_slice(&content);
+        }
+        Ok(sample)
+    }
+
+    /// Tells how a file on the disk that is not empty would be stored, as packing it would find.
+    pub(super) fn codec(&mut self, node: &Node) -> Result<Codec> {
+        let fd = self.open(node)?;
+        let mut sample = Vec::new();
+        if node.size > CHUNKED {
+            sample = self.sample(&fd, node)?;
+        } else {
+            self.read(&fd, node, 0, node.size, &mut sample)?;
+        }
+        self.probe(node, &sample)
     }
 
     /// Decides how a large file is stored, by what compressing a little of it at a few places gives.

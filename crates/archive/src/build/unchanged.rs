@@ -9,6 +9,7 @@ use super::Compression;
 use super::Summary;
 use super::hash::hash_all;
 use super::pack::CHUNKED;
+use super::pack::Packer;
 use super::pack::chunk_size;
 use super::tree::Node;
 use super::tree::Tree;
@@ -48,7 +49,7 @@ pub fn unchanged(
 ) -> Result<Option<Unchanged>> {
     let root = Root::open(dir)?;
     let tree = walk::walk(&root, options)?;
-    if !is_alike(&tree, options, index) {
+    if !is_alike(&tree, options, index) || !is_compressed_alike(&root, &tree, options, index)? {
         return Ok(None);
     }
     let differs = AtomicBool::new(false);
@@ -83,18 +84,37 @@ fn is_alike(tree: &Tree, options: &BuildOptions, index: &Index) -> bool {
         && symlinks
         && directories
         && index.entries().zip(&tree.files).all(|(entry, node)| is_file_alike(&entry, node, options))
-        && is_compressed_alike(tree, options, index)
 }
 
-/// Tells whether something is compressed if that is wanted, and anything may be.
+/// Tells whether something is compressed if that is wanted, and worth it.
 ///
-/// A file that is stored as it is may be one that compressing did not make smaller; that none is smaller says that nobody tried.
-/// A tree of which that is true is packed once more, to the same bytes.
-fn is_compressed_alike(tree: &Tree, options: &BuildOptions, index: &Index) -> bool {
-    options.compression == Compression::None
-        || index.entries().any(|entry| entry.codec == Codec::Zstd && entry.data_size > 0)
-        || tree.files.iter().all(|node| node.size == 0 || options.skip.applies(&node.path, node.size))
+/// A file that is stored as it is may be one that compressing did not make smaller. Where all are, the smallest files, which
+/// are the likely ones, are tried once more.
+fn is_compressed_alike(root: &Root, tree: &Tree, options: &BuildOptions, index: &Index) -> Result<bool> {
+    if options.compression == Compression::None || index.entries().any(|entry| entry.codec == Codec::Zstd) {
+        return Ok(true);
+    }
+    if tree.files.iter().any(|node| node.size == 0) {
+        // An empty file has the codec that was wanted when it was packed.
+        return Ok(false);
+    }
+    let mut files: Vec<_> = tree.files.iter().filter(|node| !options.skip.applies(&node.path, node.size)).collect();
+    files.sort_unstable_by_key(|node| node.size);
+    let (mut packer, mut tried) = (Packer::new(Some(root), options), 0);
+    for node in files {
+        if tried >= TRIED {
+            break;
+        }
+        if packer.codec(node)? == Codec::Zstd {
+            return Ok(false);
+        }
+        tried += node.size;
+    }
+    Ok(true)
 }
+
+/// Bytes of files that are compressed to see whether that is worth it.
+const TRIED: u64 = 4 << 20;
 
 fn is_file_alike(entry: &Entry<'_>, node: &Node, options: &BuildOptions) -> bool {
     let chunk = (options.extensions && node.size > CHUNKED).then(|| chunk_size(node.size));
