@@ -40,6 +40,10 @@ impl Default for ReadOptions {
 /// Stored bytes, and bytes of content, of the files that are read together.
 const GROUP: u64 = 4 << 20;
 
+/// For each request that is under way, how many may be done or wait for their turn: what came is handed out in order, and
+/// a large answer at the front is not to keep the line empty.
+const AHEAD: usize = 8;
+
 impl Archive {
     /// Reads many files, those that are stored close to each other with one request.
     ///
@@ -73,12 +77,21 @@ impl Archive {
         }
         wanted.sort_unstable();
         let memory = Memory::new(options.memory);
+        let in_flight = options.in_flight.clamp(1, Semaphore::MAX_PERMITS / AHEAD);
+        let requests = Arc::new(Semaphore::new(in_flight));
         let archive = self.clone();
         let reading = stream::iter(self.group(wanted, options.gap))
             // One after the other, so that the group that is handed out next never waits for one behind it.
             .then(move |group| memory.clone().take(group))
-            .map(move |(group, permit)| read_group(archive.clone(), group, options.gap, permit))
-            .buffered(options.in_flight.max(1));
+            .map(move |(group, permit)| {
+                let (archive, requests) = (archive.clone(), requests.clone());
+                async move {
+                    let _memory = permit;
+                    let _turn = requests.acquire().await.expect("the semaphore is never closed");
+                    read_group(archive, group, options.gap).await
+                }
+            })
+            .buffered(in_flight * AHEAD);
         let files = reading.flat_map(|files| match files {
             Ok(files) => stream::iter(files.into_iter().map(Ok).collect::<Vec<_>>()),
             Err(error) => stream::iter(vec![Err(error)]),
@@ -159,12 +172,7 @@ impl Memory {
     }
 }
 
-async fn read_group(
-    archive: Archive,
-    group: Group,
-    gap: u64,
-    _permit: OwnedSemaphorePermit,
-) -> Result<Vec<(String, Bytes)>> {
+async fn read_group(archive: Archive, group: Group, gap: u64) -> Result<Vec<(String, Bytes)>> {
     match archive.cache().cloned() {
         // One file alone finds the cache by itself.
         Some(cache) if group.files.len() > 1 => cache.read_group(&archive, group.files, gap).await,
