@@ -36,6 +36,8 @@ mod find;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "gittuf")]
+mod gittuf;
 mod identity;
 mod key;
 #[cfg(feature = "keyless")]
@@ -60,6 +62,10 @@ pub use error::Result;
 pub use find::Candidate;
 pub use find::Found;
 pub use find::find;
+#[cfg(feature = "gittuf")]
+pub use gittuf::Gittuf;
+#[cfg(feature = "gittuf")]
+pub use gittuf::GittufKey;
 pub use identity::Certificate;
 pub use identity::Claim;
 pub use identity::Claims;
