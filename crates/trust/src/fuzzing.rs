@@ -76,6 +76,12 @@ pub fn intoto(bytes: &[u8]) {
     assert_eq!((again.predicate_type, again.predicate), (attestation.predicate_type, attestation.predicate));
 }
 
+/// Entries of gittuf's log, and all else that is read of a repository: what is understood says what stands there.
+#[cfg(feature = "gittuf")]
+pub fn reference_log(bytes: &[u8]) {
+    crate::gittuf::fuzzing::reference_log(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -109,6 +115,24 @@ mod tests {
             dsse(&damaged(&format!("{envelope:>width$}{log}", width = log.len()), at, length, &text));
             let image = format!(r#"{{"critical":{{"image":{{"docker-manifest-digest":"{}"}},"type":"cosign container image signature"}}}}"#, SUBJECT.digest());
             dsse(&damaged(&image, at, length, &text));
+        }
+
+        #[test]
+        #[cfg(feature = "gittuf")]
+        fn logs_say_what_stands_there(at: usize, length in 0usize..9, text in PIECE) {
+            let id = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+            let entry = format!("RSL Reference Entry\n\nref: refs/heads/main\ntargetID: {id}\nnumber: 7");
+            let commit = format!("tree {id}\nparent {id}\ngpgsig -----BEGIN SSH SIGNATURE-----\n AAAA\n\n{entry}");
+            let tag = format!("object {id}\ntype commit\n\nv1\n-----BEGIN SSH SIGNATURE-----\nAAAA\n");
+            let role = r#"{"principalIDs":["a::b"],"threshold":1}"#;
+            let key = r#"{"keyid":"a::b","keytype":"sigstore-oidc","keyval":{"identity":"a","issuer":"b"},"scheme":"fulcio"}"#;
+            let root = format!(r#"{{"type":"root","schemaVersion":"https://gittuf.dev/policy/root/v0.2","version":1,"principals":{{"a::b":{key}}},"roles":{{"root":{role}}}}}"#);
+            let allow = r#"{"name":"gittuf-allow-rule","paths":["*"],"terminating":true,"principalIDs":null,"threshold":1}"#;
+            let rules = format!(r#"{{"type":"targets","schemaVersion":"http://gittuf.dev/policy/rule-file/v0.2","version":1,"delegations":{{"principals":{{}},"roles":[{{"name":"a","paths":["git:[a-c]*"],"principalIDs":["a::b"],"threshold":1}},{allow}]}}}}"#);
+            for good in [entry, commit, tag, root, rules, "git:refs/heads/[!a]?*".to_owned()] {
+                reference_log(good.as_bytes());
+                reference_log(&damaged(&good, at, length, &text));
+            }
         }
 
         #[test]

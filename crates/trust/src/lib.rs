@@ -36,12 +36,15 @@ mod find;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "gittuf")]
+mod gittuf;
 mod identity;
 mod key;
 #[cfg(feature = "keyless")]
 mod keyless;
 mod limits;
 mod pattern;
+mod policy;
 mod report;
 mod root;
 mod sign;
@@ -59,6 +62,10 @@ pub use error::Result;
 pub use find::Candidate;
 pub use find::Found;
 pub use find::find;
+#[cfg(feature = "gittuf")]
+pub use gittuf::Gittuf;
+#[cfg(feature = "gittuf")]
+pub use gittuf::GittufKey;
 pub use identity::Certificate;
 pub use identity::Claim;
 pub use identity::Claims;
@@ -76,6 +83,16 @@ pub use keyless::KeylessSigner;
 pub use keyless::Services;
 pub use limits::Limits;
 pub use pattern::Pattern;
+pub use policy::Attested;
+pub use policy::Decision;
+pub use policy::Facts;
+pub use policy::Outcome;
+pub use policy::Policy;
+pub use policy::Refusal;
+pub use policy::Rule;
+pub use policy::Signature;
+pub use policy::Support;
+pub use policy::Verdict;
 pub use report::Rejection;
 pub use report::Report;
 pub use report::Stage;

@@ -5,8 +5,14 @@ mod common;
 mod conformance;
 mod cosign;
 mod fixtures;
+#[cfg(feature = "gittuf")]
+mod gittuf;
+#[cfg(feature = "gittuf")]
+mod gittuf_peer;
 mod holes;
 mod keyless;
 mod keys;
 mod mutants;
+#[cfg(feature = "gittuf")]
+mod source;
 mod wire;
