@@ -1,5 +1,6 @@
 //! Errors: what can go wrong around signatures, apart from a signature that does not hold.
 
+use crate::policy::Decision;
 use crate::report::Rejection;
 
 /// The result of every call of this crate.
@@ -11,6 +12,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A policy does not hold.
+    #[error("{}", .0.summary())]
+    Denied(Box<Decision>),
     /// A key cannot be read, or is of a kind that is not supported.
     #[error("key: {why}")]
     Key {
@@ -28,6 +32,14 @@ pub enum Error {
     Pattern {
         /// The pattern.
         pattern: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A policy cannot be read or applied.
+    #[error("{what}: {why}")]
+    Policy {
+        /// Which: a file and a line.
+        what: String,
         /// What is wrong with it.
         why: String,
     },
@@ -64,6 +76,10 @@ pub enum Error {
 impl Error {
     pub(crate) fn key(why: impl Into<String>) -> Self {
         Self::Key { why: why.into() }
+    }
+
+    pub(crate) fn policy(what: impl Into<String>, why: impl std::fmt::Display) -> Self {
+        Self::Policy { what: what.into(), why: why.to_string() }
     }
 
     pub(crate) fn trust(what: impl Into<String>, why: impl std::fmt::Display) -> Self {

@@ -29,6 +29,25 @@ pub struct Limits {
     pub digests: usize,
 }
 
+impl Limits {
+    /// The larger of each two bounds.
+    pub(crate) fn widest(self, other: Self) -> Self {
+        Self {
+            bundle: self.bundle.max(other.bundle),
+            total: self.total.max(other.total),
+            listed: self.listed.max(other.listed),
+            referrers: self.referrers.max(other.referrers),
+            layers: self.layers.max(other.layers),
+            certificates: self.certificates.max(other.certificates),
+            log_entries: self.log_entries.max(other.log_entries),
+            log_hashes: self.log_hashes.max(other.log_hashes),
+            timestamps: self.timestamps.max(other.timestamps),
+            subjects: self.subjects.max(other.subjects),
+            digests: self.digests.max(other.digests),
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

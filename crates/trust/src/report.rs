@@ -56,6 +56,17 @@ impl Report {
         self.rejected.iter().rev().max_by_key(|rejection| rejection.stage)
     }
 
+    /// What could not be read and may be anything, if there is something.
+    ///
+    /// Who decides by what is not there has to look at this.
+    pub fn missing(&self) -> Option<String> {
+        if self.unread > 0 {
+            return Some(format!("{} referrers more than the limit", self.unread));
+        }
+        let unreadable = self.rejected.iter().find(|rejection| rejection.stage <= Stage::Parse);
+        unreadable.map(|rejection| rejection.why.clone())
+    }
+
     /// The first signature that holds.
     ///
     /// # Errors
@@ -137,7 +148,7 @@ impl Rejection {
 }
 
 /// A sentence that may quote strangers: short, and without what a terminal would act on.
-fn tame(text: &str) -> String {
+pub(crate) fn tame(text: &str) -> String {
     let shown = |character: char| if character.is_control() { '\u{fffd}' } else { character };
     let mut tame: String = text.chars().take(MAX_WHY).map(shown).collect();
     if text.chars().nth(MAX_WHY).is_some() {

@@ -224,6 +224,20 @@ pub enum Check {
     Timestamp,
 }
 
+impl std::fmt::Display for Check {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Certificate => "certificate",
+            Self::CertificateLog => "certificate log",
+            Self::Identity => "identity",
+            Self::Log => "log",
+            Self::Signature => "signature",
+            Self::Subject => "subject",
+            Self::Timestamp => "timestamp",
+        })
+    }
+}
+
 fn as_text<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(time)
 }

@@ -102,8 +102,8 @@ impl Verifier {
     /// Checks everything that was found about a subject.
     ///
     /// Takes about a millisecond for each.
-    pub fn judge(&self, subject: &Subject, found: Found) -> Report {
-        let mut report = Report::new(subject.descriptor().clone(), found.rejected, found.unread);
+    pub fn judge(&self, subject: &Subject, found: &Found) -> Report {
+        let mut report = Report::new(subject.descriptor().clone(), found.rejected.clone(), found.unread);
         for candidate in &found.candidates {
             report.enter(self.verify(candidate, subject));
         }
