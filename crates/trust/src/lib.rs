@@ -81,6 +81,7 @@ pub use policy::Attested;
 pub use policy::Decision;
 pub use policy::Facts;
 pub use policy::Outcome;
+pub use policy::Policies;
 pub use policy::Policy;
 pub use policy::Refusal;
 pub use policy::Rule;

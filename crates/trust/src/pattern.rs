@@ -73,6 +73,14 @@ impl Pattern {
         }
     }
 
+    /// The text of an exact pattern or a glob.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match &self.0 {
+            Form::Exact(text) | Form::Glob(text, _) => Some(text),
+            Form::Any | Form::Regex(..) => None,
+        }
+    }
+
     /// Whether every text matches.
     pub fn is_any(&self) -> bool {
         matches!(self.0, Form::Any)

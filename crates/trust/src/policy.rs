@@ -16,12 +16,14 @@ use crate::subject::Subject;
 use crate::verifier::Verifier;
 
 mod decision;
+mod references;
 mod rule;
 
 pub use decision::Decision;
 pub use decision::Outcome;
 pub use decision::Support;
 pub use decision::Verdict;
+pub use references::Policies;
 pub use rule::Attested;
 pub use rule::Facts;
 pub use rule::Refusal;
