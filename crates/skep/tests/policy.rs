@@ -478,10 +478,11 @@ async fn a_push_does_not_use_what_it_may_not() {
     let quiet: skep::OnProgress = Arc::new(|_| {});
     // Unchanged: the old index says so, and nothing is packed.
     signed.allowing().push(signed.site.path(), &signed.v1, options(), quiet.clone()).await.unwrap();
-    assert!(!signed.served.calls().contains(&"head_blob".to_owned()));
+    let asks = |calls: Vec<String>| calls.iter().any(|call| call.starts_with("head_"));
+    assert!(!asks(signed.served.calls()));
     let pushed = denying().push(signed.site.path(), &signed.v1, options(), quiet).await.unwrap();
     assert_eq!(pushed.manifest.digest, signed.digest);
-    assert!(signed.served.calls().contains(&"head_blob".to_owned()), "it was packed again");
+    assert!(asks(signed.served.calls()), "it was packed again, and then there");
 }
 
 #[tokio::test]

@@ -7,6 +7,8 @@ use crate::policy::Policy;
 
 /// Policies, and what each applies to. All that apply have to hold.
 ///
+/// A reference that nothing applies to has no policy, and what that means decides who asks.
+///
 /// ```
 /// use std::sync::Arc;
 /// use skep_trust::{Pattern, Policies, Policy, PrivateKey, Verifier};
@@ -21,13 +23,12 @@ use crate::policy::Policy;
 /// # }
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Policies(Vec<(Option<Pattern>, Policy)>);
+pub struct Policies(Vec<(Pattern, Policy)>);
 
 impl Policies {
     /// Applies a policy to everything.
-    pub fn for_all(mut self, policy: Policy) -> Self {
-        self.0.push((None, policy));
-        self
+    pub fn for_all(self, policy: Policy) -> Self {
+        self.for_references(Pattern::any(), policy)
     }
 
     /// Applies a policy to the references that a pattern matches.
@@ -36,7 +37,7 @@ impl Policies {
     /// all tags and digests. A glob or an exact one with a tag applies to that tag, and to all digests of its repository:
     /// nobody gets around it by asking for what the tag points to.
     pub fn for_references(mut self, pattern: Pattern, policy: Policy) -> Self {
-        self.0.push((Some(pattern), policy));
+        self.0.push((pattern, policy));
         self
     }
 
@@ -44,8 +45,7 @@ impl Policies {
     pub fn of(&self, reference: &str) -> Option<Policy> {
         let mut applying: Vec<Policy> = Vec::new();
         for (pattern, policy) in &self.0 {
-            let applies = pattern.as_ref().is_none_or(|pattern| applies(pattern, reference));
-            if applies && !applying.iter().any(|known| Arc::ptr_eq(&known.0, &policy.0)) {
+            if applies(pattern, reference) && !applying.iter().any(|known| Arc::ptr_eq(&known.0, &policy.0)) {
                 applying.push(policy.clone());
             }
         }
