@@ -8,5 +8,10 @@ mod fixtures;
 mod holes;
 mod keyless;
 mod keys;
+mod login;
 mod mutants;
+mod provenance;
+mod services;
+#[cfg(feature = "tuf")]
+mod tuf;
 mod wire;
