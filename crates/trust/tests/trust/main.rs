@@ -13,10 +13,15 @@ mod gittuf_peer;
 mod holes;
 mod keyless;
 mod keys;
+mod login;
 mod mutants;
 mod policy;
 mod policy_holes;
+mod provenance;
+mod services;
 mod slsa;
 #[cfg(feature = "gittuf")]
 mod source;
+#[cfg(feature = "tuf")]
+mod tuf;
 mod wire;
