@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use serde::Serialize;
+use skep::Address;
 use skep::BuildOptions;
 use skep::Changes;
 use skep::Error;
@@ -16,7 +17,11 @@ use skep::Skip;
 use skep::Summary;
 
 use super::Session;
+use super::sign::Signed;
+use super::sign::Target;
+use super::signer::Prepared;
 use crate::args::Push;
+use crate::args::SignFormat;
 use crate::exit::Exit;
 use crate::exit::Failure;
 use crate::exit::Outcome;
@@ -41,6 +46,8 @@ struct Answer {
     sent_bytes: u64,
     excluded: u64,
     not_carried: Vec<NotCarried>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<Signed>,
 }
 
 #[derive(Serialize)]
@@ -53,6 +60,10 @@ pub(super) struct NotCarried {
 pub(super) async fn push(session: &Session, args: Push) -> Outcome {
     let build = build_options(&args)?;
     let origin = origin(&args)?;
+    let signing = match args.sign && !args.dry_run {
+        true => Some(Prepared::new(session, &args.signer).await?),
+        false => None,
+    };
     let options = PushOptions {
         tags: args.tags.clone(),
         annotations: args.annotations.into_iter().collect(),
@@ -84,11 +95,19 @@ pub(super) async fn push(session: &Session, args: Push) -> Outcome {
         }
     };
     let (summary, digest) = (&pushed.summary, pushed.manifest.digest);
+    let at = args.to.at(digest.clone());
+    let signature = match signing {
+        Some(by) => {
+            let signed = sign(session, &at, by, args.format).await;
+            Some(signed.map_err(|failure| failure.after(format!("pushed {at}, and did not sign it")))?)
+        }
+        None => None,
+    };
     let mut tags = vec![args.to.tag_or_latest()];
     tags.extend(args.tags);
     let answer = Answer {
         schema: "skep/push/v1",
-        r#ref: args.to.at(digest.clone()).to_string(),
+        r#ref: at.to_string(),
         digest: digest.to_string(),
         tags: tags.iter().map(ToString::to_string).collect(),
         dry_run: args.dry_run,
@@ -102,6 +121,7 @@ pub(super) async fn push(session: &Session, args: Push) -> Outcome {
         sent_bytes: pushed.sent_bytes,
         excluded: summary.excluded,
         not_carried: not_carried(summary),
+        signature,
     };
     if !session.json {
         say_what_is_not_there(session, &answer.not_carried, answer.excluded);
@@ -114,8 +134,14 @@ pub(super) async fn push(session: &Session, args: Push) -> Outcome {
             (false, 0) => ("unchanged", size(answer.sent_bytes)),
             (false, _) => ("pushed", size(answer.sent_bytes)),
         };
-        format!("{what} {}\n{files}, {original} stored in {stored}, {sent} sent", answer.r#ref)
+        let signed = answer.signature.as_ref().map(|signed| format!("\n{}", signed.words())).unwrap_or_default();
+        format!("{what} {}\n{files}, {original} stored in {stored}, {sent} sent{signed}", answer.r#ref)
     })
+}
+
+/// Signs what was just pushed: by its digest, wherever its tags point by now.
+async fn sign(session: &Session, at: &Address, by: Prepared, format: SignFormat) -> Outcome<Signed> {
+    Target::of(session, at).await?.sign(by, format).await
 }
 
 fn build_options(Push { what, how, .. }: &Push) -> Outcome<BuildOptions> {

@@ -1,0 +1,132 @@
+//! `skep sign REF` and `skep attest REF`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use skep::Address;
+use skep::Store;
+use skep_registry::Code;
+use skep_registry::Registry;
+use skep_registry::RepoName;
+use skep_trust::Attached;
+use skep_trust::Predicate;
+use skep_trust::SignOptions;
+use skep_trust::Subject;
+
+use super::Session;
+use super::manifest::read;
+use super::signer::Prepared;
+use crate::args::Attest;
+use crate::args::Sign;
+use crate::args::SignFormat;
+use crate::exit::Exit;
+use crate::exit::Failure;
+use crate::exit::Outcome;
+use crate::output::escape;
+
+/// Bytes of what is stated. In an envelope it is larger by a third, and verifiers read 8 MiB.
+const MAX_PREDICATE: u64 = 5 << 20;
+
+#[derive(Serialize)]
+struct Answer {
+    schema: &'static str,
+    r#ref: String,
+    digest: String,
+    #[serde(flatten)]
+    signed: Signed,
+}
+
+/// What was attached to a manifest, and by whom.
+#[derive(Serialize)]
+pub(super) struct Signed {
+    /// Who signed.
+    signer: String,
+    /// What is stated, for an attestation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predicate_type: Option<String>,
+    /// The manifest that refers to what was signed.
+    referrer: String,
+    /// The bytes with signature and proofs.
+    bundle: String,
+}
+
+/// A manifest that is there, and where.
+pub(super) struct Target {
+    registry: Arc<dyn Registry>,
+    repo: RepoName,
+    subject: Subject,
+}
+
+pub(super) async fn sign(session: &Session, args: Sign) -> Outcome {
+    let prepared = Prepared::new(session, &args.signer).await?;
+    let target = Target::of(session, &args.from).await?;
+    let signed = target.sign(prepared, args.format).await?;
+    answer(session, "skep/sign/v1", &args.from, &target, signed)
+}
+
+pub(super) async fn attest(session: &Session, args: Attest) -> Outcome {
+    let prepared = Prepared::new(session, &args.signer).await?;
+    let (kind, content) = (args.predicate_type, predicate(&args.predicate).await?);
+    let target = Target::of(session, &args.from).await?;
+    let signed = target.attest(prepared, &kind, &content).await?;
+    answer(session, "skep/attest/v1", &args.from, &target, signed)
+}
+
+impl Target {
+    /// What an address stands for now, as the registry says.
+    pub(super) async fn of(session: &Session, address: &Address) -> Outcome<Self> {
+        let offline = session.client.options().caches.offline;
+        if offline && matches!(address.store, Store::Repository { .. }) {
+            let message = format!("offline: {address} cannot be written");
+            return Err(skep_registry::Error::new(Code::Unavailable, message).into());
+        }
+        let (registry, repo) = session.client.registry(&address.store)?;
+        let manifest = registry.get_manifest(&repo, &address.manifest()).await?;
+        Ok(Self { registry, repo, subject: Subject::from(&manifest) })
+    }
+
+    pub(super) async fn sign(&self, by: Prepared, format: SignFormat) -> Outcome<Signed> {
+        let ready = by.ready().await?;
+        let options = SignOptions { format: format.into(), created: Some(Timestamp::now()) };
+        let signed = skep_trust::sign(&*self.registry, &self.repo, &self.subject, &*ready.signer, &options).await?;
+        Ok(Signed::new(ready.who, None, &signed))
+    }
+
+    pub(super) async fn attest(&self, by: Prepared, kind: &str, content: &Value) -> Outcome<Signed> {
+        let ready = by.ready().await?;
+        let predicate = Predicate { kind, content, created: Some(Timestamp::now()) };
+        let signed = skep_trust::attest(&*self.registry, &self.repo, &self.subject, predicate, &*ready.signer).await?;
+        Ok(Signed::new(ready.who, Some(kind.to_owned()), &signed))
+    }
+}
+
+impl Signed {
+    fn new(signer: String, predicate_type: Option<String>, attached: &Attached) -> Self {
+        let bundle = skep_registry::Digest::sha256(&attached.bundle).to_string();
+        Self { signer, predicate_type, referrer: attached.manifest.digest().to_string(), bundle }
+    }
+
+    /// Said to people.
+    pub(super) fn words(&self) -> String {
+        let what = match &self.predicate_type {
+            Some(kind) => format!("attested as {}", escape(kind)),
+            None => "signed".to_owned(),
+        };
+        format!("{what} by {}, attached as {}", escape(&self.signer), self.referrer)
+    }
+}
+
+fn answer(session: &Session, schema: &'static str, from: &Address, target: &Target, signed: Signed) -> Outcome {
+    let digest = target.subject.digest();
+    let answer = Answer { schema, r#ref: from.at(digest.clone()).to_string(), digest: digest.to_string(), signed };
+    session.answer(&answer, || format!("{}\n{}", escape(&answer.r#ref), answer.signed.words()))
+}
+
+async fn predicate(path: &Path) -> Outcome<Value> {
+    let bytes = read(path, MAX_PREDICATE).await?;
+    let malformed = |error| Failure::new(Exit::Usage, format!("{} is not JSON: {error}", path.display()));
+    serde_json::from_slice(&bytes).map_err(malformed)
+}
