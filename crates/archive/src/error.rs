@@ -166,6 +166,14 @@ pub enum Error {
         /// Why, when that is not obvious; begins with a colon then.
         why: String,
     },
+    /// A policy does not allow that a manifest is used.
+    #[error("{what}: not allowed by policy")]
+    PolicyViolation {
+        /// What was asked for.
+        what: String,
+        /// Which rule does not hold, and why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The registry failed, or a body that came from it.
     #[error(transparent)]
     Registry(#[from] skep_registry::Error),

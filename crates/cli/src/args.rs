@@ -132,6 +132,11 @@ pub(crate) struct Global {
 
     #[command(flatten)]
     pub(crate) cache: CacheFlags,
+
+    /// What has to hold of everything that is read, as of what is copied and tagged: a policy in YAML. Given more than once,
+    /// all have to hold, and so do those of SKEP_POLICY and of the configuration.
+    #[arg(long, global = true, env = "SKEP_POLICY", value_name = "FILE")]
+    pub(crate) policy: Vec<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

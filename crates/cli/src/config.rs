@@ -1,8 +1,9 @@
 //! The configuration of the command: a TOML file that says how single registries are reached, what is remembered of
-//! them, which short names there are for addresses, and what holds where a flag is not given.
+//! them, what has to hold of what is read, which short names there are for addresses, and what holds where a flag is not given.
 
 mod cache;
 mod edit;
+mod policy;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -26,6 +27,8 @@ use crate::pointed;
 use cache::CacheConfig;
 pub(crate) use cache::usual_cache;
 pub(crate) use edit::edit;
+use policy::PolicyConfig;
+pub(crate) use policy::Rule;
 
 /// What holds for a command: the file, and what the command line adds.
 #[derive(Debug, Default)]
@@ -38,6 +41,7 @@ pub(crate) struct Config {
     /// By host.
     pub(crate) registries: BTreeMap<String, Settings>,
     pub(crate) cache: CacheConfig,
+    pub(crate) policies: PolicyConfig,
     pub(crate) aliases: Aliases,
     /// Values of flags that are not given, by their names without the dashes.
     pub(crate) defaults: BTreeMap<String, Vec<String>>,
@@ -51,6 +55,7 @@ struct File {
     default: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
     registry: BTreeMap<Spanned<String>, Settings>,
     cache: cache::Table,
+    policy: Vec<policy::Table>,
 }
 
 impl Config {
@@ -96,6 +101,7 @@ impl Config {
             config.defaults.insert(flag.into_inner(), values);
         }
         config.cache = CacheConfig::parse(path, text, file.cache)?;
+        config.policies = PolicyConfig::parse(path, text, file.policy)?;
         Ok(config)
     }
 
@@ -104,10 +110,16 @@ impl Config {
         Self { plain_http: global.plain_http, cache: self.cache.with_flags(&global.cache), ..self }
     }
 
+    /// What holds with the policies that the command line adds to those of the file.
+    pub(crate) fn with_policies(self, global: &Global) -> Outcome<Self> {
+        Ok(Self { policies: self.policies.with_flags(&global.policy)?, ..self })
+    }
+
     /// The options of every client that a command makes.
     pub(crate) fn client(&self) -> ClientOptions {
         let (plain_http, registries) = (self.plain_http, self.registries.clone());
-        ClientOptions { plain_http, registries, caches: self.cache.caches(), ..Default::default() }
+        let (caches, policies) = (self.cache.caches(), self.policies.policies());
+        ClientOptions { plain_http, registries, caches, policies, ..Default::default() }
     }
 }
 
@@ -206,6 +218,11 @@ mod tests {
             ("[cache]\nmax-size = 'much'", ":2:12:", "wanted a number of bytes"),
             ("[cache]\ntag-lifetime = '1'", ":2:16:", "wanted a time"),
             ("[cache]\nmax = 1", ":2:1:", "unknown field `max`"),
+            ("[[policy]]\nreferences = []\nfile = 'x'", ":2:14:", "a policy for nothing"),
+            ("[[policy]]\nreferences = ['a.b']\nfile = 'x'", ":2:15:", "names no repository"),
+            ("[[policy]]\nreferences = ['a.b/**']\nfile = 'no/where'", ":3:8:", "/etc/skep/no/where"),
+            ("[[policy]]\nreference = ['a.b/**']\nfile = 'x'", ":2:1:", "unknown field `reference`"),
+            ("[[policy]]\nreferences = ['a.b/**']", ":1:1:", "missing field `file`"),
             ("registry", ":1:", "expected"),
         ] {
             let said = format!("{:?}", parse(text).map(|_| ()).unwrap_err()).replace("\\\"", "\"");

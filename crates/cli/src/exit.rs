@@ -7,6 +7,7 @@ use serde::Serialize;
 use skep::Error;
 use skep_http::Trouble;
 use skep_registry::Code;
+use skep_trust::Decision;
 
 use crate::output;
 use crate::output::escape;
@@ -68,6 +69,7 @@ pub(crate) struct Failure {
     /// What went wrong, the outermost words first.
     chain: Vec<String>,
     hint: Option<String>,
+    decision: Option<Box<Decision>>,
 }
 
 /// The result of a command.
@@ -82,16 +84,18 @@ struct Report<'a> {
     causes: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<&'a Decision>,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, chain: vec![message.into()], hint: None }
+        Self { exit, chain: vec![message.into()], hint: None, decision: None }
     }
 
     /// Ends a command that said all there is to say with a code.
     pub(crate) fn silent(exit: Exit) -> Self {
-        Self { exit, chain: Vec::new(), hint: None }
+        Self { exit, chain: Vec::new(), hint: None, decision: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -121,7 +125,7 @@ impl Failure {
             }
             source = error.source();
         }
-        Self { exit, chain, hint: None }
+        Self { exit, chain, hint: None, decision: None }
     }
 
     /// Says it on standard error: for people, or as one JSON object.
@@ -129,13 +133,16 @@ impl Failure {
         let Some((message, causes)) = self.chain.split_first() else { return };
         if json {
             let (code, exit) = (self.exit.name(), self.exit as u8);
-            let report = Report { schema: "skep/error/v1", code, exit, message, causes, hint: self.hint.as_deref() };
+            let (hint, decision) = (self.hint.as_deref(), self.decision.as_deref());
+            let report = Report { schema: "skep/error/v1", code, exit, message, causes, hint, decision };
             eprintln!("{}", output::to_json(&report));
             return;
         }
         eprintln!("error: {}", escape(message));
-        for cause in causes {
-            eprintln!("  caused by: {}", escape(cause));
+        match &self.decision {
+            // It says what its summary among the causes says, and all else.
+            Some(decision) => decision.to_string().lines().for_each(|line| eprintln!("  {}", escape(line))),
+            None => causes.iter().for_each(|cause| eprintln!("  caused by: {}", escape(cause))),
         }
         if let Some(hint) = &self.hint {
             eprintln!("\nhint: {}", escape(hint));
@@ -202,6 +209,7 @@ impl From<Error> for Failure {
             Error::InvalidTar { .. } | Error::MissingData | Error::MissingIndex => Exit::Integrity,
             Error::Changed { .. } | Error::Conflict { .. } => Exit::Conflict,
             Error::Io { .. } => Exit::Disk,
+            Error::PolicyViolation { .. } => Exit::Policy,
             Error::Cancelled => Exit::Interrupted,
             _ => Exit::Other,
         };
@@ -212,9 +220,18 @@ impl From<Error> for Failure {
                 Some("this is in the registry, but it is no archive that skep or blob wrote")
             }
             Error::IsDirectory { .. } => Some("`skep ls` lists it, `skep cp` copies it"),
+            Error::PolicyViolation { .. } => Some(
+                "`skep config policies REF` tells which policies apply, `skep referrers REF` what is attached to it",
+            ),
             _ => None,
         }
         .map(str::to_owned);
+        if let Error::PolicyViolation { source, .. } = error
+            && let Ok(source) = source.downcast::<skep_trust::Error>()
+            && let skep_trust::Error::Denied(decision) = *source
+        {
+            failure.decision = Some(decision);
+        }
         failure
     }
 }

@@ -96,8 +96,11 @@ fn with_aliases(arg: Arg, config: &Config) -> Arg {
 
 /// What a flag is called in the table `default` of the file: its variable without the `SKEP_`.
 fn key(arg: &Arg) -> Option<String> {
-    // The file cannot say which file it is.
-    let variable = arg.get_env()?.to_str()?.strip_prefix("SKEP_").filter(|name| *name != "CONFIG")?;
+    // The file cannot say which file it is; and a flag takes the place of its default, but not of a policy.
+    let variable = arg.get_env()?.to_str()?.strip_prefix("SKEP_")?;
+    if ["CONFIG", "POLICY"].contains(&variable) {
+        return None;
+    }
     Some(variable.to_lowercase().replace('_', "-"))
 }
 
@@ -215,6 +218,7 @@ mod tests {
             ("compression", "'gzip'", "wanted none, zstd"),
             ("jobz", "4", "near it: jobs"),
             ("config", "'x'", "no flag"),
+            ("policy", "'x'", "no flag"),
             ("jobs", "{}", "wanted text"),
         ] {
             let said = of(key, text).unwrap_err();

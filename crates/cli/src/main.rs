@@ -52,7 +52,8 @@ fn main() -> ExitCode {
         Err(failure) if !cli.command.is_local() => Err(failure),
         loaded => {
             let config = loaded.unwrap_or(unread).with_flags(&cli.global);
-            runtime.block_on(run(cli, config))
+            let config = if cli.command.is_local() { Ok(config) } else { config.with_policies(&cli.global) };
+            config.and_then(|config| runtime.block_on(run(cli, config)))
         }
     };
     runtime.shutdown_timeout(PATIENCE);

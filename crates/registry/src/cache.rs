@@ -67,8 +67,8 @@ pub struct CachedOptions {
 /// for by what it said last, however old. That something is not there is never kept.
 ///
 /// **Writes** pass through, and tags they move are forgotten, by every process with the same store: what was asked
-/// before a write is not believed after it, whoever notes it when. Lists pass through.
-/// [`locate_blob`](Registry::locate_blob) says that there is no other place, since who reads elsewhere
+/// before a write is not believed after it, whoever notes it when. Lists pass through; what refers to a manifest is kept
+/// on its way, for those who are offline. [`locate_blob`](Registry::locate_blob) says that there is no other place, since who reads elsewhere
 /// reads past the cache.
 ///
 /// What is kept is given to whoever may call this registry. Whether a caller may read it is for whoever
@@ -181,7 +181,16 @@ impl<R: Registry> Registry for Cached<R> {
         subject: &Digest,
         query: &ReferrerQuery,
     ) -> Result<Listing<Descriptor>> {
-        self.online()?.list_referrers(repo, subject, query).await
+        if self.origin.options.offline
+            && let Some(kept) = self.origin.referrers(repo, subject, query).await
+        {
+            return Ok(kept);
+        }
+        let before = self.origin.moment();
+        let upstream = self.origin.online(format_args!("what refers to {subject} of {repo} is not in the cache"))?;
+        let listing = upstream.list_referrers(repo, subject, query).await?;
+        self.origin.note_referrers(repo, subject, query, &listing, before).await;
+        Ok(listing)
     }
 
     async fn list_repos(&self, page: &Page) -> Result<Listing<RepoName>> {

@@ -24,14 +24,18 @@ use skep_registry::Cached;
 use skep_registry::CachedOptions;
 use skep_registry::Code;
 use skep_registry::Digest;
+use skep_registry::Manifest;
+use skep_registry::ManifestContent;
 use skep_registry::Memory;
 use skep_registry::MemoryStore;
 use skep_registry::PutManifest;
+use skep_registry::ReferrerQuery;
 use skep_registry::Registry;
 use skep_registry::RegistryExt;
 use skep_registry::RepoName;
 use skep_registry::Store;
 use skep_registry::StoreOptions;
+use skep_registry::media_type;
 
 mod over_memory {
     use std::sync::Arc;
@@ -381,6 +385,41 @@ async fn offline_answers_come_from_the_store_or_not_at_all() {
     ];
     for error in codes {
         assert_eq!(error.code(), &Code::Unavailable, "{error}");
+    }
+    assert_eq!(upstream.calls(), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_refers_to_a_manifest_is_asked_each_time_and_kept_for_offline() {
+    let store = Arc::new(MemoryStore::new(64 << 20));
+    let (upstream, cached) = over(store.clone(), CachedOptions::default());
+    let subject = push(&upstream.memory, "layer", &["v1"]).await;
+    let content = ManifestContent {
+        schema_version: 2,
+        artifact_type: Some("application/x-signature".to_owned()),
+        config: Some(upstream.memory.write_blob(&repo(), "{}".into()).await.unwrap()),
+        layers: Some(vec![]),
+        subject: Some(subject.descriptor().clone()),
+        ..Default::default()
+    };
+    let referrer = Manifest::new(media_type::IMAGE, content.to_bytes());
+    upstream.memory.put_manifest(&repo(), &referrer, PutManifest::default()).await.unwrap();
+    let (other, query) = (Digest::sha256(b"other"), ReferrerQuery::default());
+    upstream.calls();
+    for _ in 0..2 {
+        let listing = cached.list_referrers(&repo(), subject.digest(), &query).await.unwrap();
+        assert_eq!(&listing.items[0].digest, referrer.digest());
+        assert_eq!(upstream.calls(), ["list_referrers"]);
+    }
+    let (upstream, offline) = over(store, CachedOptions { offline: true, ..Default::default() });
+    let online = cached.list_referrers(&repo(), subject.digest(), &query).await.unwrap();
+    assert_eq!(offline.list_referrers(&repo(), subject.digest(), &query).await.unwrap(), online);
+    // Of what was not asked for nothing is known, not even that there is nothing.
+    let of_type = ReferrerQuery { artifact_type: Some("application/x-other".to_owned()), ..Default::default() };
+    for (subject, query) in [(&other, &query), (subject.digest(), &of_type)] {
+        let error = offline.list_referrers(&repo(), subject, query).await.unwrap_err();
+        assert_eq!(error.code(), &Code::Unavailable);
+        assert!(error.to_string().contains("offline: what refers to "), "{error}");
     }
     assert_eq!(upstream.calls(), [""; 0]);
 }

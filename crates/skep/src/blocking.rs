@@ -48,7 +48,11 @@ use skep_archive::ArchiveManifest;
 use skep_archive::Result;
 use skep_registry::Descriptor;
 use skep_registry::Digest;
+use skep_registry::Manifest;
 use skep_registry::Tag;
+use skep_registry::transfer::Copied;
+use skep_registry::transfer::CopyOptions;
+use skep_trust::Decision;
 use tokio::runtime::Builder;
 use tokio::runtime::Runtime;
 
@@ -151,6 +155,33 @@ impl Client {
     pub fn inspect_with(&self, from: &Address, options: PullOptions) -> Result<Inspected> {
         let (client, from) = (self.client.clone(), from.clone());
         self.wait(async move { client.inspect_with(&from, options).await })
+    }
+
+    /// Reads a manifest of whatever kind, as [`Client::manifest`](crate::Client::manifest) does.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn manifest(&self, from: &Address) -> Result<Manifest> {
+        let (client, from) = (self.client.clone(), from.clone());
+        self.wait(async move { client.manifest(&from).await })
+    }
+
+    /// Tells what the policies say of a manifest, as [`Client::decide`](crate::Client::decide) does.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn decide(&self, about: &Address) -> Result<Option<Decision>> {
+        let (client, about) = (self.client.clone(), about.clone());
+        self.wait(async move { client.decide(&about).await })
+    }
+
+    /// Copies a manifest with all that it names, as [`Client::copy`](crate::Client::copy) does.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn copy(&self, from: &Address, to: &Address, options: CopyOptions) -> Result<Copied> {
+        let (client, from, to) = (self.client.clone(), from.clone(), to.clone());
+        self.wait(async move { client.copy(&from, &to, options).await })
     }
 
     /// Makes tags point to an archive, as [`Client::tag`](crate::Client::tag) does.

@@ -1,6 +1,7 @@
 //! The client: the way to registries, pushing and tagging.
 
 mod amend;
+mod policy;
 mod pull;
 
 use std::collections::BTreeMap;
@@ -38,11 +39,13 @@ use skep_registry::RepoName;
 use skep_registry::Tag;
 use skep_registry::transfer::Place;
 use skep_registry::transfer::UploadSettings;
+use skep_trust::Policies;
 
 use crate::address::Address;
 use crate::address::Scheme;
 use crate::address::Store;
 use crate::caches::Caches;
+use crate::client::policy::Wanted;
 use crate::pack::Origin;
 use crate::pack::on_thread;
 use crate::pack::pack;
@@ -73,6 +76,11 @@ pub struct ClientOptions {
     pub limits: Limits,
     /// What to remember of registries.
     pub caches: Caches,
+    /// What has to hold of a manifest before anything is done with it, by its [canonical name](Address::canonical).
+    ///
+    /// `docs/trust.md` has a table of what they apply to. Not to what [`Client::registry`] and [`Client::host`] give,
+    /// and not to URLs.
+    pub policies: Policies,
 }
 
 impl ClientOptions {
@@ -175,6 +183,8 @@ impl Client {
     /// Where tags point is what it says now, unless the client is [offline](Caches::offline). Manifests come from the
     /// cache when there is one, blobs and lists never. What is written through it is seen by all who share the store.
     ///
+    /// It is the registry as it is, for which there are no [policies](ClientOptions::policies).
+    ///
     /// # Errors
     /// `NameInvalid` for a host that cannot be one; an error of the disk for a layout that cannot be opened;
     /// malformed credentials.
@@ -230,7 +240,8 @@ impl Client {
 
     /// Packs a directory, and stores it under the tag of the address and those of the options.
     ///
-    /// A directory that the tag has already, by all that an index says of it, is read and not packed.
+    /// A directory that the tag has already, by all that an index says of it, is read and not packed, unless what the tag
+    /// has is not [allowed](ClientOptions::policies) to be used.
     ///
     /// Nothing is visible in the registry before all of it is there. What is there already is not sent.
     ///
@@ -261,17 +272,25 @@ impl Client {
         let (remote, repo) = self.remote(&to.store)?;
         let options = options.clone();
         let tag = to.tag_or_latest();
-        let before = remote.acting.get_manifest(&repo, &tag.clone().into()).await;
-        let before = match before {
-            Ok(manifest) => ArchiveManifest::parse(&manifest),
-            // Better now than when all is packed.
-            Err(error) if *error.code() == Code::Unavailable => return Err(error.context(to).into()),
-            Err(error) => Err(error.into()),
+        let place = (remote, repo);
+        let from = Address { digest: None, ..to.clone() };
+        let open = |manifest: Manifest| {
+            let parsed = ArchiveManifest::parse(&manifest);
+            async {
+                let before = parsed?;
+                let (registry, limits) = (place.0.looking.clone(), options.build.limits.clone());
+                let archive = Archive::open(registry, &place.1, &before, limits).await?;
+                Ok((before, archive))
+            }
         };
-        // Whatever else is wrong with what is there, it is about to be replaced; and some may write and not read.
-        let Ok(before) = before else { return Ok(None) };
-        let archive = Archive::open(remote.looking, &repo, &before, options.build.limits.clone()).await;
-        let Ok(archive) = archive else { return Ok(None) };
+        let before = self.manifest_while(Wanted::acting(&from, &place), open);
+        let (before, archive) = match before.await {
+            Ok(before) => before,
+            // Better now than when all is packed.
+            Err(Error::Registry(error)) if *error.code() == Code::Unavailable => return Err(error.into()),
+            // Whatever else is wrong with what is there, it is about to be replaced; and some may write and not read.
+            Err(_) => return Ok(None),
+        };
         let (dir, mut build) = (dir.to_owned(), options.build.clone());
         build.epoch = build.epoch.or_else(source_date_epoch);
         let looking = on_thread(options.build.cancel.clone(), move || {
@@ -280,7 +299,7 @@ impl Client {
             })
         });
         let Some(unchanged) = looking.await? else { return Ok(None) };
-        let place = Place::new(remote.acting, repo);
+        let place = Place::new(place.0.acting, place.1);
         match skep_archive::push_again(&place, (&tag, &before), &unchanged, &options.of_archive(to)).await {
             Ok(pushed) => Ok(Some(Pushed {
                 manifest: pushed.manifest.descriptor().clone(),
@@ -342,11 +361,11 @@ impl Client {
     ///
     /// # Errors
     /// `ManifestUnknown` of the registry; `PreconditionFailed` when a tag points elsewhere and `if_absent`
-    /// is set.
+    /// is set; `PolicyViolation`, before any tag is set.
     pub async fn tag(&self, from: &Address, tags: &[Tag], if_absent: bool) -> Result<Digest> {
         let (remote, repo) = self.remote(&from.store)?;
         remote.writable(from)?;
-        let manifest = get_manifest(&*remote.acting, &repo, from).await?;
+        let manifest = self.manifest(from).await?;
         let options = PutManifest { tags: tags.to_vec(), if_absent };
         remote.acting.put_manifest(&repo, &manifest, options).await?;
         Ok(manifest.digest().clone())
@@ -357,9 +376,4 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("options", &self.options).finish_non_exhaustive()
     }
-}
-
-/// Reads the manifest that an address names; errors name it as its user wrote it.
-async fn get_manifest(registry: &dyn Registry, repo: &RepoName, from: &Address) -> Result<Manifest> {
-    Ok(registry.get_manifest(repo, &from.manifest()).await.map_err(|error| error.context(from))?)
 }

@@ -28,6 +28,9 @@ pub(crate) struct Remote {
     pub(crate) looking: Arc<dyn Registry>,
     /// Tags are what the registry says now, and blobs are not kept.
     pub(crate) acting: Arc<dyn Registry>,
+    /// What is attached to manifests, to decide by: tags and lists are what the registry says now, and what is read is kept
+    /// for when it is not to be asked.
+    pub(crate) deciding: Arc<dyn Registry>,
     /// The registry without any cache; but when it is not to be asked, what is kept of it.
     pub(crate) direct: Arc<dyn Registry>,
     /// It is on this machine, and nothing of it is kept.
@@ -42,7 +45,8 @@ impl Remote {
     }
 
     fn same(registry: Arc<dyn Registry>) -> Self {
-        Self { looking: registry.clone(), acting: registry.clone(), direct: registry, is_here: false, offline: false }
+        let (looking, acting, deciding) = (registry.clone(), registry.clone(), registry.clone());
+        Self { looking, acting, deciding, direct: registry, is_here: false, offline: false }
     }
 
     /// Refuses to write what would be told to nobody.
@@ -66,8 +70,8 @@ impl Remote {
         if offline {
             return Self { offline, ..Self::same(Arc::new(cached)) };
         }
-        let acting = Arc::new(Acting(cached.fresh()));
-        Self { looking: Arc::new(cached), acting, direct: upstream, is_here: false, offline }
+        let (acting, deciding) = (Arc::new(Acting(cached.fresh())), Arc::new(cached.fresh()));
+        Self { looking: Arc::new(cached), acting, deciding, direct: upstream, is_here: false, offline }
     }
 }
 

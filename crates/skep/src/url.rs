@@ -122,7 +122,8 @@ pub async fn open_url(index: &str, data: &str, options: UrlOptions, limits: Limi
 impl Client {
     /// Opens an archive by the URLs of its index and its data, with the limits and settings of this client.
     ///
-    /// The credentials of registries are not sent; headers of the options are.
+    /// The credentials of registries are not sent; headers of the options are. There is nothing that could be signed, so no
+    /// [policy](crate::ClientOptions::policies) applies.
     ///
     /// # Errors
     /// As [`open_url`].

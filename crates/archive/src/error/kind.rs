@@ -42,6 +42,8 @@ pub enum ErrorKind {
     NotFound,
     /// None of the others.
     Other,
+    /// What has to hold of a manifest before it is used does not.
+    PolicyViolation,
     /// There are more or fewer bytes than was stated.
     SizeMismatch,
     /// Something is larger than a limit allows.
@@ -104,6 +106,7 @@ impl Error {
             Self::MissingData => ErrorKind::MissingData,
             Self::MissingIndex => ErrorKind::MissingIndex,
             Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::PolicyViolation { .. } => ErrorKind::PolicyViolation,
             Self::Registry(error) => ErrorKind::of(error),
             Self::SizeMismatch { .. } => ErrorKind::SizeMismatch,
             Self::TooManyFiles { .. } => ErrorKind::TooManyFiles,
@@ -138,6 +141,7 @@ mod tests {
             (registry(Code::SizeInvalid), ErrorKind::SizeMismatch),
             (Error::TooManyFiles { limit: 1 }, ErrorKind::TooManyFiles),
             (Error::limit("a", 1, 2), ErrorKind::TooLarge),
+            (Error::PolicyViolation { what: path(), source: "unsigned".into() }, ErrorKind::PolicyViolation),
             (registry(Code::Unsupported), ErrorKind::Unsupported),
             (registry(Code::Unauthorized), ErrorKind::Denied),
             (registry(Code::Denied), ErrorKind::Denied),

@@ -27,6 +27,12 @@ pub(crate) enum ConfigPart {
         /// Which: `default.jobs`, `alias.site`, `registry."registry.example.com"`.
         key: String,
     },
+    /// Print the files of the policies that have to hold of what an address names.
+    Policies {
+        /// Of what.
+        #[arg(value_name = "REF")]
+        of: skep::Address,
+    },
     /// Open the file in the editor that VISUAL or EDITOR names, and look at it afterwards.
     Edit,
 }

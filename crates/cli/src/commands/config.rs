@@ -7,11 +7,13 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde::Serialize;
+use skep::Address;
 use skep_http::Pem;
 use skep_http::Settings;
 
 use super::Session;
 use crate::args::ConfigPart;
+use crate::config::Rule;
 use crate::exit::Exit;
 use crate::exit::Failure;
 use crate::exit::Outcome;
@@ -26,6 +28,7 @@ struct Answer {
     plain_http: bool,
     proxies: Proxies,
     cache: Cache,
+    policies: Vec<Policy>,
     defaults: BTreeMap<String, Vec<String>>,
     aliases: BTreeMap<String, String>,
     registries: BTreeMap<String, Shown>,
@@ -40,6 +43,22 @@ struct Cache {
     offline: bool,
     #[serde(skip)]
     is_usual: bool,
+}
+
+/// A policy: in which file it is, and what it applies to, which is everything if nothing is said.
+#[derive(Serialize)]
+struct Policy {
+    file: String,
+    references: Vec<String>,
+}
+
+/// Which policies apply to what.
+#[derive(Serialize)]
+struct Applying {
+    schema: &'static str,
+    r#ref: String,
+    canonical: String,
+    policies: Vec<Policy>,
 }
 
 #[derive(Serialize)]
@@ -83,6 +102,7 @@ pub(super) fn config(session: &Session, part: Option<ConfigPart>) -> Outcome {
         Some(ConfigPart::Get { key }) => return change::get(session, &key),
         Some(ConfigPart::Set { key, value }) => return change::set(session, &key, &value),
         Some(ConfigPart::Unset { key }) => return change::unset(session, &key),
+        Some(ConfigPart::Policies { of }) => return policies(session, &of),
         Some(ConfigPart::Edit) => return change::open(session),
     }
     let path = config.path.as_ref().map(|path| path.display().to_string());
@@ -107,6 +127,7 @@ pub(super) fn config(session: &Session, part: Option<ConfigPart>) -> Outcome {
             offline: config.cache.offline,
             is_usual: config.cache.dir == crate::config::usual_cache(),
         },
+        policies: config.policies.rules.iter().map(policy).collect(),
         defaults: config.defaults.clone(),
         aliases: config.aliases.iter().map(|(name, to)| (name.to_owned(), to.to_string())).collect(),
         registries: config.registries.iter().map(|(host, settings)| (host.clone(), shown(settings))).collect(),
@@ -120,6 +141,24 @@ fn path(session: &Session) -> Outcome {
         return output::json(&Place { schema: "skep/config-path/v1", path, exists: session.config.is_there });
     }
     output::text(&format!("{}\n", file(session)?.display()))
+}
+
+fn policy(rule: &Rule) -> Policy {
+    Policy { file: rule.file.display().to_string(), references: rule.references.clone() }
+}
+
+fn policies(session: &Session, of: &Address) -> Outcome {
+    let canonical = of.canonical()?;
+    let applying = session.config.policies.rules.iter().filter(|rule| rule.applies_to(&canonical));
+    let policies: Vec<_> = applying.map(policy).collect();
+    if session.json {
+        let (schema, of) = ("skep/config-policies/v1", of.to_string());
+        return output::json(&Applying { schema, r#ref: of, canonical, policies });
+    }
+    if policies.is_empty() {
+        session.progress.say(&format!("no policy applies to {}", escape(&canonical)));
+    }
+    output::text(&policies.iter().map(|policy| format!("{}\n", escape(&policy.file))).collect::<String>())
 }
 
 /// The file, be it there or not.
@@ -181,6 +220,15 @@ fn words(answer: &Answer) -> String {
         Some(_) if answer.cache.enabled && answer.cache.is_usual => {}
         Some(dir) if answer.cache.enabled => line("", "cache", dir),
         _ => line("", "cache", "none"),
+    }
+    for policy in &answer.policies {
+        line("", "policy", &policy.file);
+        let everything = || "everything".to_owned();
+        line(
+            "  ",
+            "for",
+            &policy.references.iter().cloned().reduce(|a, b| format!("{a}, {b}")).unwrap_or_else(everything),
+        );
     }
     if answer.cache.offline {
         line("", "offline", "no registry is asked");

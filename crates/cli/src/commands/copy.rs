@@ -1,9 +1,7 @@
 //! `skep copy SRC DST`.
 
 use serde::Serialize;
-use skep_registry::transfer;
 use skep_registry::transfer::CopyOptions;
-use skep_registry::transfer::Place;
 use skep_registry::transfer::Platforms;
 use skep_registry::transfer::UploadSettings;
 
@@ -26,10 +24,6 @@ struct Answer {
 }
 
 pub(super) async fn copy(session: &Session, args: Copy) -> Outcome {
-    let place = |address: &skep::Address| {
-        session.client.registry(&address.store).map(|(registry, repo)| Place::new(registry, repo))
-    };
-    let (from, to) = (place(&args.from)?, place(&args.to)?);
     // A digest of the source without a tag is copied without one.
     let source_tag = || args.from.digest.is_none().then(|| args.from.tag_or_latest());
     let tags: Vec<_> = args.to.tag.clone().or_else(source_tag).into_iter().chain(args.tags).collect();
@@ -41,7 +35,7 @@ pub(super) async fn copy(session: &Session, args: Copy) -> Outcome {
         upload: UploadSettings { sent: Some(session.progress.watch("copy", 0)), ..Default::default() },
         ..Default::default()
     };
-    let copied = transfer::copy(&from, &args.from.manifest(), &to, &options).await?;
+    let copied = session.client.copy(&args.from, &args.to, options).await?;
     let answer = Answer {
         schema: "skep/copy/v1",
         from: args.from.to_string(),

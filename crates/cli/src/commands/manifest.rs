@@ -41,8 +41,7 @@ pub(super) async fn digest(session: &Session, args: args::Digest) -> Outcome {
 pub(super) async fn manifest(session: &Session, args: args::Manifest) -> Outcome {
     match args {
         args::Manifest::Get { from } => {
-            let (registry, repo) = session.client.registry(&from.store)?;
-            let manifest = registry.get_manifest(&repo, &from.manifest()).await?;
+            let manifest = session.client.manifest(&from).await?;
             output::bytes(manifest.bytes())
         }
         args::Manifest::Head { from } => {

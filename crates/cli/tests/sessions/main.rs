@@ -10,6 +10,7 @@ mod hostile;
 mod insert;
 mod look;
 mod packing;
+mod policy;
 mod reach;
 mod search;
 mod serving;

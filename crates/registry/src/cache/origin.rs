@@ -24,6 +24,8 @@ use crate::manifest::Manifest;
 use crate::name::ManifestRef;
 use crate::name::RepoName;
 use crate::name::Tag;
+use crate::page::Listing;
+use crate::registry::ReferrerQuery;
 use crate::store::CacheStore;
 use crate::store::Key;
 
@@ -128,6 +130,34 @@ impl<R> Origin<R> {
         self.put(self.note(TAG, repo, tag.as_str()), &note, before).await;
     }
 
+    /// What the registry said last of what refers to a manifest, which may be more by now.
+    pub(super) async fn referrers(
+        &self,
+        repo: &RepoName,
+        subject: &Digest,
+        query: &ReferrerQuery,
+    ) -> Option<Listing<Descriptor>> {
+        let value = self.store.get(&self.referrers_note(repo, subject, query)).await?;
+        let (items, next) = serde_json::from_slice(&value).ok()?;
+        Some(Listing { items, next })
+    }
+
+    pub(super) async fn note_referrers(
+        &self,
+        repo: &RepoName,
+        subject: &Digest,
+        query: &ReferrerQuery,
+        listing: &Listing<Descriptor>,
+        before: Moment,
+    ) {
+        self.put(self.referrers_note(repo, subject, query), &(&listing.items, &listing.next), before).await;
+    }
+
+    fn referrers_note(&self, repo: &RepoName, subject: &Digest, query: &ReferrerQuery) -> Key {
+        let query = format!("{:?}", (&query.artifact_type, query.page.limit, &query.page.after));
+        Key::note(&self.options.namespace, &[REFERRERS, repo.as_str(), subject.as_str(), &query])
+    }
+
     /// Tells whether what a tag pointed to is to be believed without asking.
     pub(super) fn is_believed(&self, note: &TagNote, fresh: bool) -> bool {
         // A note from the future is of a clock that was wrong.
@@ -194,5 +224,6 @@ impl<R: fmt::Debug> fmt::Debug for Origin<R> {
 
 const BLOB: &str = "blob";
 const MANIFEST: &str = "manifest";
+const REFERRERS: &str = "referrers";
 const TAG: &str = "tag";
 const WRITTEN: &str = "written";

@@ -106,8 +106,9 @@ pub async fn copy(from: &Place, reference: &ManifestRef, to: &Place, options: &C
 
 /// What the tags point to at the target.
 async fn tagged(to: &Place, options: &CopyOptions) -> Result<Vec<Option<Descriptor>>> {
-    let heads = options.tags.iter().map(|tag| async move {
-        let reference = ManifestRef::Tag(tag.clone());
+    // By value: a closure that borrows keeps the whole copy from being spawned.
+    let heads = options.tags.iter().cloned().map(|tag| async move {
+        let reference = ManifestRef::Tag(tag);
         find(options.upload.attempts, || to.registry.head_manifest(&to.repo, &reference)).await
     });
     stream::iter(heads).buffered(options.concurrency.max(1)).try_collect().await

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use futures_util::future;
 use skep_archive::Archive;
 use skep_archive::ArchiveManifest;
 use skep_archive::BlobSource;
@@ -14,13 +15,14 @@ use skep_archive::Result;
 use skep_archive::Source;
 use skep_registry::Descriptor;
 use skep_registry::Digest;
+use skep_registry::Manifest;
 use skep_registry::ManifestRef;
 use skep_registry::Registry;
 use skep_registry::RegistryExt;
 use skep_registry::RepoName;
 
 use super::Client;
-use super::get_manifest;
+use super::policy::Wanted;
 use crate::address::Address;
 use crate::pulled::Inspected;
 use crate::pulled::Pulled;
@@ -51,9 +53,12 @@ const MAX_REFERRERS: usize = 10_000;
 impl Client {
     /// Opens an archive: reads manifest and index, and no more. Files are read from it when they are asked for.
     ///
+    /// The index is read while it is decided whether the manifest is [allowed](crate::ClientOptions::policies) to be used,
+    /// and is given to nobody before.
+    ///
     /// # Errors
     /// `ManifestUnknown` of the registry; `InvalidManifest`, `MissingIndex` or `MissingData` when it is
-    /// something else than an archive; `InvalidIndex`, `Limit`.
+    /// something else than an archive; `InvalidIndex`, `Limit`; `PolicyViolation`.
     pub async fn pull(&self, from: &Address) -> Result<Pulled> {
         self.pull_with(from, PullOptions::default()).await
     }
@@ -64,9 +69,16 @@ impl Client {
     /// As [`pull`](Self::pull).
     pub async fn pull_with(&self, from: &Address, options: PullOptions) -> Result<Pulled> {
         let (remote, repo) = self.remote(&from.store)?;
-        let manifest = fetch(&remote, &repo, from, &options).await?;
-        let archive = self.open(&remote, &repo, &manifest, options).await?;
-        Ok(Pulled::new(manifest, archive))
+        let wanted = wanted(&remote, &repo, from, &options);
+        let open = |manifest: Manifest| {
+            let parsed = ArchiveManifest::parse(&manifest);
+            async {
+                let manifest = parsed?;
+                let archive = self.open(&remote, &repo, &manifest, options.clone()).await?;
+                Ok(Pulled::new(manifest, archive))
+            }
+        };
+        self.manifest_while(wanted, open).await
     }
 
     /// Reads the manifest of an archive, and no more.
@@ -83,7 +95,8 @@ impl Client {
     /// As [`pull`](Self::pull), for the manifest.
     pub async fn fetch_with(&self, from: &Address, options: PullOptions) -> Result<ArchiveManifest> {
         let (remote, repo) = self.remote(&from.store)?;
-        fetch(&remote, &repo, from, &options).await
+        let parse = |manifest: Manifest| future::ready(ArchiveManifest::parse(&manifest));
+        self.manifest_while(wanted(&remote, &repo, from, &options), parse).await
     }
 
     /// Reads manifest and index, and counts what is in the archive.
@@ -154,13 +167,13 @@ impl Client {
     }
 }
 
-async fn fetch(remote: &Remote, repo: &RepoName, from: &Address, options: &PullOptions) -> Result<ArchiveManifest> {
-    let registry = match options {
-        PullOptions { skip_caches: true, .. } => &remote.direct,
-        PullOptions { fresh: true, .. } => &remote.acting,
-        _ => &remote.looking,
+fn wanted<'a>(remote: &'a Remote, repo: &'a RepoName, from: &'a Address, options: &PullOptions) -> Wanted<'a> {
+    let (registry, attached) = match options {
+        PullOptions { skip_caches: true, .. } => (&remote.direct, &remote.direct),
+        PullOptions { fresh: true, .. } => (&remote.acting, &remote.deciding),
+        _ => (&remote.looking, &remote.deciding),
     };
-    ArchiveManifest::parse(&get_manifest(&**registry, repo, from).await?)
+    Wanted { from, repo, registry, attached }
 }
 
 /// The digest of what an address names.

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it failed")]
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
 use std::path::PathBuf;
@@ -18,12 +21,16 @@ use skep::Pushed;
 use skep_http::Server;
 use skep_registry::Blob;
 use skep_registry::ByteRange;
+use skep_registry::Code;
 use skep_registry::Digest;
+use skep_registry::Manifest;
+use skep_registry::ManifestRef;
 use skep_registry::Memory;
 use skep_registry::Registry;
 use skep_registry::RepoName;
 use skep_registry::Result;
 use tokio::net::TcpListener;
+use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 
 /// A registry that writes down what it is asked.
@@ -31,6 +38,9 @@ use tokio::task::JoinHandle;
 pub(crate) struct Counting {
     pub(crate) memory: Memory,
     calls: Arc<Mutex<Vec<String>>>,
+    said_instead: Arc<Mutex<VecDeque<Manifest>>>,
+    refused: Arc<Mutex<HashSet<String>>>,
+    held: Arc<Mutex<HashMap<String, Arc<Barrier>>>>,
 }
 
 impl Counting {
@@ -39,9 +49,42 @@ impl Counting {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
+    /// Gives these manifests to the next who ask for any, whatever they ask for.
+    pub(crate) fn say_instead(&self, manifests: impl IntoIterator<Item = Manifest>) {
+        self.said_instead.lock().unwrap().extend(manifests);
+    }
+
+    /// Forgets what was to be said instead and nobody asked for.
+    pub(crate) fn say_nothing_else(&self) {
+        self.said_instead.lock().unwrap().clear();
+    }
+
+    /// Refuses the next of a call.
+    pub(crate) fn fail(&self, call: &str) {
+        self.refused.lock().unwrap().insert(call.to_owned());
+    }
+
+    /// Holds the next of each of these calls until all of them are there.
+    pub(crate) fn hold_until_all(&self, calls: &[&str]) {
+        let barrier = Arc::new(Barrier::new(calls.len()));
+        self.held.lock().unwrap().extend(calls.iter().map(|call| ((*call).to_owned(), barrier.clone())));
+    }
+
+    /// Holds the next of a call for ever.
+    pub(crate) fn hold(&self, call: &str) {
+        self.held.lock().unwrap().insert(call.to_owned(), Arc::new(Barrier::new(2)));
+    }
+
     async fn note(&self, call: &str) -> Result<()> {
         self.calls.lock().unwrap().push(call.to_owned());
-        Ok(())
+        let barrier = self.held.lock().unwrap().remove(call);
+        if let Some(barrier) = barrier {
+            barrier.wait().await;
+        }
+        match self.refused.lock().unwrap().remove(call) {
+            true => Err(Code::Denied.into()),
+            false => Ok(()),
+        }
     }
 }
 
@@ -53,10 +96,19 @@ impl Registry for Counting {
         self.memory.get_blob(repo, digest, range).await
     }
 
+    async fn get_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Manifest> {
+        self.note("get_manifest").await?;
+        let instead = self.said_instead.lock().unwrap().pop_front();
+        match instead {
+            Some(manifest) => Ok(manifest),
+            None => self.memory.get_manifest(repo, reference).await,
+        }
+    }
+
     // The server looks for another place before each blob that it gives.
     skep_registry::forward_registry!(self => self.memory; locate_blob);
-    skep_registry::forward_registry!(self => self.memory, after note; head_blob, get_manifest, head_manifest, put_blob,
-        upload_blob, mount_blob, put_manifest, delete_blob, delete_manifest, list_tags, list_referrers, list_repos);
+    skep_registry::forward_registry!(self => self.memory, after note; head_blob, head_manifest, put_blob, upload_blob,
+         mount_blob, put_manifest, delete_blob, delete_manifest, list_tags, list_referrers, list_repos);
 }
 
 /// A registry behind HTTP, and the address of a repository in it.

@@ -4,9 +4,13 @@
 mod common;
 mod conformance;
 mod cosign;
+mod files;
 mod fixtures;
 mod holes;
 mod keyless;
 mod keys;
 mod mutants;
+mod policy;
+mod policy_holes;
+mod slsa;
 mod wire;
