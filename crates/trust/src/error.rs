@@ -43,6 +43,12 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// Nobody tells how something was built.
+    #[error("provenance: {why}")]
+    Provenance {
+        /// What was wanted and what came.
+        why: String,
+    },
     /// The registry failed.
     #[error(transparent)]
     Registry(#[from] skep_registry::Error),
@@ -85,4 +91,16 @@ impl Error {
     pub(crate) fn trust(what: impl Into<String>, why: impl std::fmt::Display) -> Self {
         Self::Trust { what: what.into(), why: why.to_string() }
     }
+}
+
+/// An error with its causes, for what others give often only says that there was one.
+#[cfg(any(feature = "keyless", feature = "tuf"))]
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }

@@ -43,13 +43,20 @@ mod keyless;
 mod limits;
 mod pattern;
 mod policy;
+mod provenance;
 mod report;
 mod root;
+#[cfg(feature = "keyless")]
+mod services;
 mod sign;
 mod statement;
 mod subject;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "keyless")]
+mod token;
+#[cfg(feature = "tuf")]
+mod update;
 mod verified;
 mod verifier;
 #[cfg(feature = "keyless")]
@@ -70,11 +77,7 @@ pub use key::PrivateKey;
 pub use key::PublicKey;
 pub use key::generate_key_pair;
 #[cfg(feature = "keyless")]
-pub use keyless::IdentityToken;
-#[cfg(feature = "keyless")]
 pub use keyless::KeylessSigner;
-#[cfg(feature = "keyless")]
-pub use keyless::Services;
 pub use limits::Limits;
 pub use pattern::Pattern;
 pub use policy::Attested;
@@ -96,11 +99,15 @@ pub use policy::Signature;
 pub use policy::Slsa;
 pub use policy::Support;
 pub use policy::Verdict;
+pub use provenance::SLSA_PROVENANCE;
+pub use provenance::slsa_provenance;
 pub use report::Rejection;
 pub use report::Report;
 pub use report::Stage;
 pub use root::Evidence;
 pub use root::TrustedRoot;
+#[cfg(feature = "keyless")]
+pub use services::Services;
 pub use sign::Attached;
 pub use sign::BUNDLE;
 pub use sign::KeySigner;
@@ -113,6 +120,14 @@ pub use sign::attest;
 pub use sign::sign;
 pub use statement::SIGNATURE_PREDICATE;
 pub use subject::Subject;
+#[cfg(feature = "keyless")]
+pub use token::DeviceCode;
+#[cfg(feature = "keyless")]
+pub use token::IdentityToken;
+#[cfg(feature = "tuf")]
+pub use update::Updated;
+#[cfg(feature = "tuf")]
+pub use update::Updates;
 pub use verified::Attestation;
 pub use verified::Check;
 pub use verified::Kind;

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::SignedDuration;
+use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -32,9 +34,11 @@ mod der;
 mod fulcio;
 mod http;
 mod identity;
+mod login;
 mod rekor;
 mod timestamp;
 mod tree;
+mod updates;
 
 pub use identity::Who;
 
@@ -43,6 +47,9 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A running Sigstore: an identity provider, Fulcio with a certificate log, Rekor of both versions, and a timestamp
 /// authority, at one address of the loopback. It ends when this is dropped.
+///
+/// The identity provider takes whoever logs in for who they say: a browser that opens `/authorize` or `/device` gets a
+/// form, and a program adds `email=…` to the address, or `deny=1`.
 #[derive(Debug)]
 pub struct Sigstore {
     address: SocketAddr,
@@ -54,10 +61,12 @@ pub struct Sigstore {
 struct All {
     url: String,
     identities: identity::Provider,
+    logins: login::Logins,
     fulcio: fulcio::Fulcio,
     rekor: rekor::Rekor,
     tiles: rekor::Rekor,
     timestamps: timestamp::Authority,
+    updates: updates::Updates,
 }
 
 impl Sigstore {
@@ -85,13 +94,17 @@ impl Sigstore {
         let services = Arc::new(All {
             url: format!("http://{address}"),
             identities: identity::Provider::new(format!("http://{address}"))?,
+            logins: login::Logins::default(),
             fulcio: fulcio::Fulcio::new()?,
             rekor: rekor::Rekor::new("rekor.test")?,
             tiles: rekor::Rekor::new("tiles.test")?,
             timestamps: timestamp::Authority::new()?,
+            updates: updates::Updates::new()?,
         });
         let task = tokio::spawn(http::serve(listener, services.clone()));
-        Ok(Self { address, services, task })
+        let sigstore = Self { address, services, task };
+        sigstore.publish_updates(1, Timestamp::now() + SignedDuration::from_hours(24 * 365))?;
+        Ok(sigstore)
     }
 
     /// Where it listens.
@@ -122,6 +135,32 @@ impl Sigstore {
             ("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{}/ambient?run=1", self.url())),
             ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", self.token(who)?),
         ])
+    }
+
+    /// The address of its TUF repository, where it publishes trusted root and signing configuration.
+    pub fn updates_url(&self) -> String {
+        format!("{}/tuf", self.url())
+    }
+
+    /// The `root.json` that its updates are believed by.
+    pub fn updates_root(&self) -> &str {
+        self.services.updates.root()
+    }
+
+    /// Publishes trusted root and signing configuration again, as a version, which may be one that was before, until a
+    /// time, which may be over. At first it is version 1, for a year.
+    ///
+    /// # Errors
+    /// `Key` when there is no randomness.
+    pub fn publish_updates(&self, version: u32, expires: Timestamp) -> Result<(), Error> {
+        let targets =
+            [("trusted_root.json", self.trusted_root()), ("signing_config.v0.2.json", self.signing_config())];
+        self.services.updates.publish(version, expires, &targets).map_err(|error| Error::key(error.to_string()))
+    }
+
+    /// Ends the logins that are under way, as if nobody had come in time.
+    pub fn expire_logins(&self) {
+        self.services.logins.expire();
     }
 
     /// Its Fulcio, and its Rekor of version 1.
@@ -199,4 +238,21 @@ impl std::fmt::Debug for All {
 
 fn valid() -> Value {
     json!({"start": "2020-01-01T00:00:00Z"})
+}
+
+/// The same value with all keys in lexical order, whichever map serde_json was built with.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+            entries.sort_by(|one, other| one.0.cmp(&other.0));
+            Value::Object(entries.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

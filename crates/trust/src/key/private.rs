@@ -13,6 +13,7 @@ use aws_lc_rs::signature::KeyPair as _;
 use aws_lc_rs::signature::RsaKeyPair;
 use pkcs8::EncryptedPrivateKeyInfo;
 use pkcs8::SecretDocument;
+use pkcs8::pkcs5;
 use serde::Serialize;
 use sigstore_types::HashAlgorithm;
 
@@ -191,7 +192,15 @@ fn decrypt(der: &[u8], password: &str) -> Result<SecretDocument> {
     if !is_affordable {
         return Err(Error::key("finding its key from the password takes more than is reasonable"));
     }
-    encrypted.decrypt(password).map_err(|_| Error::Password { why: "the password is wrong" })
+    encrypted.decrypt(password).map_err(|error| match error {
+        pkcs8::Error::EncryptedPrivateKey(
+            error @ (pkcs5::Error::UnsupportedAlgorithm { .. }
+            | pkcs5::Error::AlgorithmParametersInvalid { .. }
+            | pkcs5::Error::NoPbes1CryptSupport),
+        ) => Error::key(format!("{error}; `openssl pkcs8 -topk8 -v2 aes-256-cbc` converts it")),
+        // A wrong password gives nonsense, which may be found to be so in any way.
+        _ => Error::Password { why: "the password is wrong" },
+    })
 }
 
 const CURVES: [(&EcdsaSigningAlgorithm, KeyKind); 2] = [

@@ -9,8 +9,13 @@ mod fixtures;
 mod holes;
 mod keyless;
 mod keys;
+mod login;
 mod mutants;
 mod policy;
 mod policy_holes;
 mod slsa;
+mod provenance;
+mod services;
+#[cfg(feature = "tuf")]
+mod tuf;
 mod wire;
