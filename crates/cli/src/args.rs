@@ -60,6 +60,7 @@ pub(crate) use crate::args::serve::Serve;
 pub(crate) use crate::args::trust::Attest;
 pub(crate) use crate::args::trust::Dev;
 pub(crate) use crate::args::trust::GenerateKeyPair;
+pub(crate) use crate::args::trust::NewestRoot;
 pub(crate) use crate::args::trust::Sign;
 pub(crate) use crate::args::trust::SignFormat;
 pub(crate) use crate::args::trust::Signer;
@@ -191,6 +192,8 @@ pub(crate) enum Command {
     Attest(Attest),
     /// Tell who signed an archive, an image or anything else, and whether that is who should have; exit code 5 if not.
     Verify(Verify),
+    /// Print the newest trusted root of a Sigstore, for `skep verify --trusted-root`, here or where nobody can be asked.
+    TrustedRoot(NewestRoot),
     /// Make a pair of keys to sign and verify with, as cosign does.
     GenerateKeyPair(GenerateKeyPair),
     /// List what refers to a manifest: signatures, attestations, and what refers to those.

@@ -28,6 +28,7 @@ mod pull;
 mod push;
 mod referrers;
 mod rm;
+mod root;
 mod sign;
 mod signer;
 mod stat;
@@ -121,6 +122,7 @@ async fn dispatch(session: &Session, command: Command) -> Outcome {
         Command::Sign(args) => sign::sign(session, args).await,
         Command::Attest(args) => sign::attest(session, args).await,
         Command::Verify(args) => verify::verify(session, args).await,
+        Command::TrustedRoot(args) => root::trusted_root(session, args).await,
         Command::GenerateKeyPair(args) => key::generate_key_pair(session, args).await,
         Command::Rm(args) => rm::rm(session, args).await,
         Command::Cache(args) => cache::cache(session, args).await,

@@ -244,7 +244,7 @@ impl From<skep_trust::Error> for Failure {
             Error::Registry(error) => return error.into(),
             Error::Denied(_) | Error::Rejected(_) => Exit::Policy,
             Error::Key { .. } | Error::Password { .. } | Error::Pattern { .. } => Exit::Usage,
-            Error::Policy { .. } | Error::Trust { .. } => Exit::Usage,
+            Error::Policy { .. } | Error::Provenance { .. } | Error::Trust { .. } => Exit::Usage,
             Error::Service { service: "identity token", .. } => Exit::Auth,
             Error::Service { .. } => Exit::Network,
             Error::Subject { .. } => Exit::Integrity,

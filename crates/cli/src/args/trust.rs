@@ -7,7 +7,10 @@ use clap::Args;
 use clap::Subcommand;
 use clap::ValueEnum;
 use skep::Address;
+use skep_trust::IdentityToken;
 use skep_trust::SIGNATURE_PREDICATE;
+
+use crate::args::value::switch;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -49,6 +52,7 @@ impl From<SignFormat> for skep_trust::SignFormat {
 #[command(after_help = "\
 Examples:
   skep attest --type spdxjson --predicate sbom.json registry.example.com/team/site:v1
+  skep attest --provenance registry.example.com/team/site:v1     how CI built it
   skep attest --type https://acme.example/review/v1 --predicate - --key cosign.key oci:./store:v1")]
 pub(crate) struct Attest {
     /// About what: `host[:port]/repo[:tag][@digest]` or `oci:PATH[:tag]`. Where a tag points is asked once, now.
@@ -60,12 +64,16 @@ pub(crate) struct Attest {
         long = "type",
         value_name = "TYPE",
         env = "SKEP_PREDICATE_TYPE",
-        value_parser = predicate_type
+        value_parser = predicate_type,
+        required_unless_present = "provenance"
     )]
-    pub(crate) predicate_type: String,
+    pub(crate) predicate_type: Option<String>,
     /// What is stated: a file with JSON, or `-` for standard input; 5 MiB at most.
-    #[arg(long, value_name = "FILE", env = "SKEP_PREDICATE")]
-    pub(crate) predicate: PathBuf,
+    #[arg(long, value_name = "FILE", env = "SKEP_PREDICATE", required_unless_present = "provenance")]
+    pub(crate) predicate: Option<PathBuf>,
+    /// State how it was built, as SLSA provenance version 1, from what the CI system that this runs on tells.
+    #[arg(long, value_parser = switch(), env = "SKEP_PROVENANCE", conflicts_with_all = ["predicate_type", "predicate"])]
+    pub(crate) provenance: bool,
     #[command(flatten)]
     pub(crate) signer: Signer,
 }
@@ -87,7 +95,29 @@ pub(crate) struct Signer {
         help_heading = "Who signs"
     )]
     pub(crate) identity_token: Option<String>,
-    /// Where signing configuration, version 0.2, says which services to use, instead of the public Sigstore.
+    /// Say who one is by another device: an address and a code are shown, which are opened and typed there.
+    #[arg(
+        long,
+        value_parser = switch(),
+        env = "SKEP_DEVICE",
+        help_heading = "Who signs",
+        conflicts_with = "identity_token"
+    )]
+    pub(crate) device: bool,
+    /// Where a browser or device says who one is; that of the signing configuration, or of the public Sigstore, if nothing
+    /// is said.
+    #[arg(long, value_name = "URL", env = "SKEP_OIDC_ISSUER", help_heading = "Who signs", value_parser = service)]
+    pub(crate) oidc_issuer: Option<String>,
+    /// As which program one asks there.
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "SKEP_OIDC_CLIENT_ID",
+        help_heading = "Who signs",
+        default_value = IdentityToken::CLIENT_ID
+    )]
+    pub(crate) oidc_client_id: String,
+    /// A signing configuration, version 0.2, that says which services to use, instead of the public Sigstore.
     #[arg(long, value_name = "FILE", env = "SKEP_SIGNING_CONFIG", help_heading = "Services")]
     pub(crate) signing_config: Option<PathBuf>,
     /// The Fulcio that certifies identities.
@@ -112,14 +142,31 @@ pub(crate) struct GenerateKeyPair {
     pub(crate) output_prefix: PathBuf,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  skep trusted-root >trusted_root.json
+  skep verify --trusted-root trusted_root.json --github acme/site registry.example.com/team/site:v1")]
+pub(crate) struct NewestRoot {
+    /// Whose: `sigstore`, the public one, or `github`, GitHub's for private repositories.
+    #[arg(value_name = "WHOSE", default_value = "sigstore", value_parser = ["github", "sigstore"])]
+    pub(crate) whose: String,
+    /// Ask this mirror; or, with --tuf-root, the TUF repository of another Sigstore.
+    #[arg(long, value_name = "URL", env = "SKEP_TUF_URL", value_parser = service)]
+    pub(crate) tuf_url: Option<String>,
+    /// The `root.json` that the updates of another Sigstore are believed by.
+    #[arg(long, value_name = "FILE", env = "SKEP_TUF_ROOT", requires = "tuf_url")]
+    pub(crate) tuf_root: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Dev {
     /// Run a Sigstore for tests: identities, certificates, logs and timestamps, all in memory.
     ///
     /// It certifies whoever has a token that it made. Never trust its root outside of tests.
     ///
-    /// In the directory are then `trusted_root.json` to verify with, `signing_config.json` to sign with, and `token`, an
-    /// identity token that is made anew before it is too old.
+    /// In the directory are then `trusted_root.json` to verify with, `signing_config.json` to sign with, `token`, an identity
+    /// token that is made anew before it is too old, and `root.json`, by which the updates at URL/tuf are believed.
     Sigstore(Sigstore),
 }
 

@@ -17,6 +17,7 @@ A PATTERN is the whole text, `glob:…` where `*` is anything but `/` and `**` a
 
 Examples:
   skep verify --key cosign.pub registry.example.com/team/site:v1
+  skep verify --github acme/site --git-tag 'v*' registry.example.com/team/site:v1
   skep verify --identity dev@acme.example --issuer https://accounts.google.com registry.example.com/team/site:v1
 
 Nothing is asked of anybody but the registry.")]
@@ -52,6 +53,21 @@ pub(crate) struct Who {
     /// The identity provider that vouches for it; may be given more than once. Wants --identity.
     #[arg(long = "issuer", value_name = "PATTERN", env = "SKEP_ISSUER", value_delimiter = '\n', value_parser = pattern)]
     pub(crate) issuers: Vec<Pattern>,
+    /// A workflow of this repository on GitHub, which is not one that it reuses of another.
+    #[arg(long, value_name = "OWNER/REPO", env = "SKEP_GITHUB")]
+    pub(crate) github: Option<String>,
+    /// A pipeline of this project on gitlab.com.
+    #[arg(long, value_name = "GROUP/PROJECT", env = "SKEP_GITLAB")]
+    pub(crate) gitlab: Option<String>,
+    /// That ran for this branch: `main`, `release/*`.
+    #[arg(long, value_name = "GLOB", env = "SKEP_BRANCH")]
+    pub(crate) branch: Option<String>,
+    /// That ran for this tag of the sources: `v*`. With --branch, either is fine.
+    #[arg(long, value_name = "GLOB", env = "SKEP_GIT_TAG")]
+    pub(crate) git_tag: Option<String>,
+    /// That is this file in `.github/workflows`: `release.yml`.
+    #[arg(long, value_name = "FILE", env = "SKEP_WORKFLOW")]
+    pub(crate) workflow: Option<String>,
     /// What the certificate also has to say of the run: builder, commit, owner, ref, repository, runner, trigger or
     /// workflow. May be given more than once; all have to hold.
     #[arg(

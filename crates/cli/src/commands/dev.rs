@@ -41,6 +41,7 @@ pub(crate) async fn dev(global: &Global, part: Dev) -> Outcome {
     let [root, config, token] = ["trusted_root.json", "signing_config.json", "token"].map(|name| args.out.join(name));
     write(&root, &sigstore.trusted_root())?;
     write(&config, &sigstore.signing_config())?;
+    write(&args.out.join("root.json"), sigstore.updates_root())?;
     write(&token, &sigstore.token(&who)?)?;
     say(global, &args, sigstore.url())?;
     let renewing = async {

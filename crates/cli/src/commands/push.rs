@@ -46,8 +46,23 @@ struct Answer {
     sent_bytes: u64,
     excluded: u64,
     not_carried: Vec<NotCarried>,
+    #[serde(flatten)]
+    attached: Attached,
+}
+
+/// What was signed after a push.
+#[derive(Default, Serialize)]
+struct Attached {
     #[serde(skip_serializing_if = "Option::is_none")]
     signature: Option<Signed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provenance: Option<Signed>,
+}
+
+/// What is to be signed after a push.
+struct Wanted {
+    sign: Option<SignFormat>,
+    provenance: bool,
 }
 
 #[derive(Serialize)]
@@ -60,7 +75,8 @@ pub(super) struct NotCarried {
 pub(super) async fn push(session: &Session, args: Push) -> Outcome {
     let build = build_options(&args)?;
     let origin = origin(&args)?;
-    let signing = match args.sign && !args.dry_run {
+    let wanted = Wanted { sign: args.sign.then_some(args.format), provenance: args.attest_provenance };
+    let signing = match (args.sign || args.attest_provenance) && !args.dry_run {
         true => Some(Prepared::new(session, &args.signer).await?),
         false => None,
     };
@@ -96,12 +112,12 @@ pub(super) async fn push(session: &Session, args: Push) -> Outcome {
     };
     let (summary, digest) = (&pushed.summary, pushed.manifest.digest);
     let at = args.to.at(digest.clone());
-    let signature = match signing {
+    let attached = match signing {
         Some(by) => {
-            let signed = sign(session, &at, by, args.format).await;
-            Some(signed.map_err(|failure| failure.after(format!("pushed {at}, and did not sign it")))?)
+            let attached = attach(session, &at, by, wanted).await;
+            attached.map_err(|failure| failure.after(format!("pushed {at}, and did not sign it")))?
         }
-        None => None,
+        None => Attached::default(),
     };
     let mut tags = vec![args.to.tag_or_latest()];
     tags.extend(args.tags);
@@ -121,7 +137,7 @@ pub(super) async fn push(session: &Session, args: Push) -> Outcome {
         sent_bytes: pushed.sent_bytes,
         excluded: summary.excluded,
         not_carried: not_carried(summary),
-        signature,
+        attached,
     };
     if !session.json {
         say_what_is_not_there(session, &answer.not_carried, answer.excluded);
@@ -134,14 +150,23 @@ pub(super) async fn push(session: &Session, args: Push) -> Outcome {
             (false, 0) => ("unchanged", size(answer.sent_bytes)),
             (false, _) => ("pushed", size(answer.sent_bytes)),
         };
-        let signed = answer.signature.as_ref().map(|signed| format!("\n{}", signed.words())).unwrap_or_default();
+        let signed = answer.attached.signature.iter().chain(&answer.attached.provenance);
+        let signed: String = signed.map(|signed| format!("\n{}", signed.words())).collect();
         format!("{what} {}\n{files}, {original} stored in {stored}, {sent} sent{signed}", answer.r#ref)
     })
 }
 
 /// Signs what was just pushed: by its digest, wherever its tags point by now.
-async fn sign(session: &Session, at: &Address, by: Prepared, format: SignFormat) -> Outcome<Signed> {
-    Target::of(session, at).await?.sign(by, format).await
+async fn attach(session: &Session, at: &Address, by: Prepared, wanted: Wanted) -> Outcome<Attached> {
+    let (target, by) = (Target::of(session, at).await?, by.ready().await?);
+    let mut attached = Attached::default();
+    if let Some(format) = wanted.sign {
+        attached.signature = Some(target.sign(&by, format).await?);
+    }
+    if wanted.provenance {
+        attached.provenance = Some(target.attest_provenance(&by).await?);
+    }
+    Ok(attached)
 }
 
 fn build_options(Push { what, how, .. }: &Push) -> Outcome<BuildOptions> {

@@ -13,12 +13,14 @@ use skep_registry::Registry;
 use skep_registry::RepoName;
 use skep_trust::Attached;
 use skep_trust::Predicate;
+use skep_trust::SLSA_PROVENANCE;
 use skep_trust::SignOptions;
 use skep_trust::Subject;
 
 use super::Session;
 use super::manifest::read;
 use super::signer::Prepared;
+use super::signer::Ready;
 use crate::args::Attest;
 use crate::args::Sign;
 use crate::args::SignFormat;
@@ -63,15 +65,22 @@ pub(super) struct Target {
 pub(super) async fn sign(session: &Session, args: Sign) -> Outcome {
     let prepared = Prepared::new(session, &args.signer).await?;
     let target = Target::of(session, &args.from).await?;
-    let signed = target.sign(prepared, args.format).await?;
+    let signed = target.sign(&prepared.ready().await?, args.format).await?;
     answer(session, "skep/sign/v1", &args.from, &target, signed)
 }
 
 pub(super) async fn attest(session: &Session, args: Attest) -> Outcome {
     let prepared = Prepared::new(session, &args.signer).await?;
-    let (kind, content) = (args.predicate_type, predicate(&args.predicate).await?);
+    let stated = match (args.predicate_type, &args.predicate) {
+        (Some(kind), Some(path)) => Some((kind, predicate(path).await?)),
+        _ => None,
+    };
     let target = Target::of(session, &args.from).await?;
-    let signed = target.attest(prepared, &kind, &content).await?;
+    let ready = prepared.ready().await?;
+    let signed = match stated {
+        Some((kind, content)) => target.attest(&ready, &kind, &content).await?,
+        None => target.attest_provenance(&ready).await?,
+    };
     answer(session, "skep/attest/v1", &args.from, &target, signed)
 }
 
@@ -88,24 +97,29 @@ impl Target {
         Ok(Self { registry, repo, subject: Subject::from(&manifest) })
     }
 
-    pub(super) async fn sign(&self, by: Prepared, format: SignFormat) -> Outcome<Signed> {
-        let ready = by.ready().await?;
+    pub(super) async fn sign(&self, by: &Ready, format: SignFormat) -> Outcome<Signed> {
         let options = SignOptions { format: format.into(), created: Some(Timestamp::now()) };
-        let signed = skep_trust::sign(&*self.registry, &self.repo, &self.subject, &*ready.signer, &options).await?;
-        Ok(Signed::new(ready.who, None, &signed))
+        let signed = skep_trust::sign(&*self.registry, &self.repo, &self.subject, &*by.signer, &options).await?;
+        Ok(Signed::new(&by.who, None, &signed))
     }
 
-    pub(super) async fn attest(&self, by: Prepared, kind: &str, content: &Value) -> Outcome<Signed> {
-        let ready = by.ready().await?;
+    pub(super) async fn attest(&self, by: &Ready, kind: &str, content: &Value) -> Outcome<Signed> {
         let predicate = Predicate { kind, content, created: Some(Timestamp::now()) };
-        let signed = skep_trust::attest(&*self.registry, &self.repo, &self.subject, predicate, &*ready.signer).await?;
-        Ok(Signed::new(ready.who, Some(kind.to_owned()), &signed))
+        let signed = skep_trust::attest(&*self.registry, &self.repo, &self.subject, predicate, &*by.signer).await?;
+        Ok(Signed::new(&by.who, Some(kind.to_owned()), &signed))
+    }
+
+    /// States how it was built, as the CI system that this runs on tells.
+    pub(super) async fn attest_provenance(&self, by: &Ready) -> Outcome<Signed> {
+        let provenance = skep_trust::slsa_provenance(|name| std::env::var(name).ok(), by.claims.as_ref())?;
+        self.attest(by, SLSA_PROVENANCE, &provenance).await
     }
 }
 
 impl Signed {
-    fn new(signer: String, predicate_type: Option<String>, attached: &Attached) -> Self {
+    fn new(signer: &str, predicate_type: Option<String>, attached: &Attached) -> Self {
         let bundle = skep_registry::Digest::sha256(&attached.bundle).to_string();
+        let signer = signer.to_owned();
         Self { signer, predicate_type, referrer: attached.manifest.digest().to_string(), bundle }
     }
 

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use serde::Serialize;
 use skep_registry::Registry;
 use skep_trust::Decision;
+use skep_trust::GitHubActions;
+use skep_trust::GitLab;
 use skep_trust::IdentityPattern;
 use skep_trust::Outcome as Verdict;
 use skep_trust::Policy;
 use skep_trust::PublicKey;
+use skep_trust::Refs;
 use skep_trust::Subject;
 use skep_trust::TrustedRoot;
 use skep_trust::Verifier;
@@ -72,8 +75,10 @@ async fn policy(args: &Verify) -> Outcome<Policy> {
         });
     }
     if parts.is_empty() {
-        let failure =
-            Failure::new(Exit::Usage, "nobody is accepted: wanted --key, --identity with --issuer, or --policy");
+        let failure = Failure::new(
+            Exit::Usage,
+            "nobody is accepted: wanted --key, --identity with --issuer, --github, --gitlab or --policy",
+        );
         return Err(failure.hint("skep referrers REF lists what is attached; who signed it is for you to say"));
     }
     Ok(match <[Policy; 1]>::try_from(parts) {
@@ -109,15 +114,45 @@ fn identities(who: &Who) -> Outcome<Vec<IdentityPattern>> {
         return Err(Failure::new(Exit::Usage, message).hint(format!("{missing} 'glob:**' accepts all of them")));
     }
     let pairs = who.identities.iter().flat_map(|identity| who.issuers.iter().map(move |issuer| (identity, issuer)));
-    let identities: Vec<_> =
+    let mut identities: Vec<_> =
         pairs.map(|(identity, issuer)| IdentityPattern::new(identity.clone(), issuer.clone())).collect();
+    identities.extend(of_ci(who)?);
     if identities.is_empty() && !who.claims.is_empty() {
-        return Err(Failure::new(Exit::Usage, "--claim is about an identity: wanted --identity with --issuer, too"));
+        return Err(Failure::new(
+            Exit::Usage,
+            "--claim is about an identity: wanted --identity with --issuer, --github or --gitlab, too",
+        ));
     }
     let with_claims = |identity: IdentityPattern| {
         who.claims.iter().fold(identity, |identity, (claim, pattern)| identity.with_claim(*claim, pattern.clone()))
     };
     Ok(identities.into_iter().map(with_claims).collect())
+}
+
+/// Workflows and pipelines.
+fn of_ci(who: &Who) -> Outcome<Vec<IdentityPattern>> {
+    let refs = who.branch.iter().fold(Refs::default(), |refs, branch| refs.or_branch(branch));
+    let refs = who.git_tag.iter().fold(refs, |refs, tag| refs.or_tag(tag));
+    let mut identities = Vec::new();
+    if let Some(repository) = &who.github {
+        let workflows = GitHubActions::of(repository).on(refs.clone());
+        let workflows = who.workflow.iter().fold(workflows, |workflows, file| workflows.with_workflow(file));
+        identities.push(workflows.identity()?);
+    }
+    if let Some(project) = &who.gitlab {
+        identities.push(GitLab::of(project).on(refs.clone()).identity()?);
+    }
+    // What narrows something down that is not there would be taken for more than it is.
+    let lost = [
+        ("--workflow", who.workflow.is_some() && who.github.is_none(), "--github"),
+        ("--branch and --git-tag", !refs.is_any() && identities.is_empty(), "--github or --gitlab"),
+    ];
+    match lost.iter().find(|(_, is_lost, _)| *is_lost) {
+        Some((flag, _, wanted)) => {
+            Err(Failure::new(Exit::Usage, format!("{flag} tell more of a run: wanted {wanted}, too")))
+        }
+        None => Ok(identities),
+    }
 }
 
 fn roots(trust: &Trust, has_identities: bool) -> Outcome<Vec<TrustedRoot>> {

@@ -1,6 +1,11 @@
 //! Sessions with signatures: sign, attest, verify, and what is refused.
 
 use std::fs;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Read;
+use std::io::Write;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
@@ -234,6 +239,140 @@ fn a_workflow_signs_by_what_actions_tells() {
         let came = desk.run(&format!("verify {} {who} {claim} oci:store:v1", own.verify));
         assert_eq!(came.exit, exit, "{claim}: {came:?}");
     }
+    for (who, exit) in [
+        ("--github acme/site", 0),
+        ("--github acme/site --git-tag v* --workflow release.yml", 0),
+        ("--github acme/site --branch main --git-tag v*", 0),
+        ("--github acme/other", 5),
+        ("--github acme/sit", 5),
+        ("--github acme/site --branch v1", 5),
+        ("--github acme/site --git-tag w*", 5),
+        ("--github acme/site --workflow test.yml", 5),
+        ("--gitlab acme/site", 5),
+        ("--github acme", 2),
+        ("--gitlab acme/site --workflow release.yml", 2),
+        ("--identity a --issuer b --branch main", 2),
+    ] {
+        let came = desk.run(&format!("verify {} {who} oci:store:v1", own.verify));
+        assert_eq!(came.exit, exit, "{who}: {came:?}");
+    }
+}
+
+/// What a run on GitHub has in its environment, besides what gives it a token.
+const RUN: [(&str, &str); 4] = [
+    ("GITHUB_ACTIONS", "true"),
+    ("GITHUB_SERVER_URL", "https://github.com"),
+    ("GITHUB_REPOSITORY_ID", "11"),
+    ("GITHUB_REPOSITORY_OWNER_ID", "7"),
+];
+
+#[test]
+fn ci_tells_how_something_was_built() {
+    let desk = Desk::new();
+    let own = sigstore(&desk, "acme/site/release.yml@refs/tags/v1");
+    let in_ci = |line: &str| Came::from(desk.command(line).envs(RUN).output().unwrap());
+    let came = in_ci(&format!("push --json --sign --attest-provenance {} site oci:store:v1", own.sign));
+    assert_eq!(came.exit, 0, "{came:?}");
+    let pushed = json(&came.out);
+    let workflow = "https://github.com/acme/site/.github/workflows/release.yml@refs/tags/v1";
+    assert_eq!(pushed["signature"]["signer"], workflow);
+    assert_eq!(pushed["provenance"]["predicate_type"], "https://slsa.dev/provenance/v1");
+    for line in ["", "--type slsaprovenance1"] {
+        desk.ok(&format!("verify {} --github acme/site {line} oci:store:v1", own.verify));
+    }
+    desk.ok("push site oci:other:v1");
+    let came = in_ci(&format!("attest --provenance {} oci:other:v1", own.sign));
+    assert!(came.exit == 0 && came.err.contains("attested as https://slsa.dev/provenance/v1"), "{came:?}");
+    // Elsewhere nobody tells.
+    let came = desk.run(&format!("attest --provenance {} oci:other:v1", own.sign));
+    assert!(came.exit == 2 && came.err.contains("GITHUB_ACTIONS"), "{came:?}");
+    let came = in_ci(&format!("attest --provenance --type spdx --predicate x {} oci:other:v1", own.sign));
+    assert_eq!(came.exit, 2, "{came:?}");
+}
+
+#[test]
+fn a_key_is_witnessed_where_that_is_wanted() {
+    let desk = Desk::new();
+    ok(&desk, "generate-key-pair --output-prefix k");
+    let own = sigstore(&desk, "dev@acme.example");
+    let url = format!("http://{}", own.served.addr);
+    let verify = format!("verify --key k.pub {} --require-log", own.verify);
+    for (at, (services, exit)) in [
+        (String::new(), 5),
+        (format!("--timestamp-url {url}/timestamp"), 5),
+        ("--signing-config own/signing_config.json".to_owned(), 0),
+        (format!("--rekor-url {url}"), 0),
+        (format!("--rekor-url {url} --rekor-version 2 --timestamp-url {url}/timestamp"), 0),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        fs::write(desk.path("site/at"), at.to_string()).unwrap();
+        desk.ok(&format!("push site oci:store:v{at}"));
+        ok(&desk, &format!("sign --key k.key {services} oci:store:v{at}"));
+        let came = run(&desk, &format!("{verify} oci:store:v{at}"));
+        assert_eq!(came.exit, exit, "{services}: {came:?}");
+        ok(&desk, &format!("verify --key k.pub oci:store:v{at}"));
+    }
+    // The services of an identity, by their addresses.
+    let sign = format!("sign --fulcio-url {url} --rekor-url {url} --identity-token own/token oci:store:v0");
+    ok(&desk, &sign);
+    ok(&desk, &format!("verify {} --identity dev@acme.example --issuer {url} oci:store:v0", own.verify));
+    let came = run(&desk, &format!("sign --key k.key {} oci:store:v0", own.sign));
+    assert!(came.exit == 2 && came.err.contains("one signs"), "{came:?}");
+    let line = format!("sign --key k.key --signing-config own/signing_config.json --rekor-url {url} oci:store:v0");
+    assert_eq!(run(&desk, &line).exit, 2);
+}
+
+#[test]
+fn another_device_says_who_signs() {
+    let desk = Desk::new();
+    let own = sigstore(&desk, "dev@acme.example");
+    desk.ok("push site oci:store:v1");
+    for (answer, exit) in [("email=me@acme.example", 0), ("deny=1", 3)] {
+        let line = "sign --json --device --signing-config own/signing_config.json oci:store:v1";
+        let mut child = desk.command(line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(said.next().unwrap().contains("log that stays"));
+        let shown = said.next().unwrap();
+        let (_, address) = shown.split_once("http://").unwrap();
+        let (host, path) = address.split_once('/').unwrap();
+        let path = path.split(' ').next().unwrap();
+        assert_eq!(host, own.served.addr);
+        let mut stream = TcpStream::connect(host).unwrap();
+        let request = format!("GET /{path}&{answer} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.read_to_string(&mut String::new()).unwrap();
+        let rest: Vec<_> = said.collect();
+        let came = Came::from(child.wait_with_output().unwrap());
+        assert_eq!(came.exit, exit, "{rest:?}");
+        assert_eq!(came.out.contains("me@acme.example"), exit == 0, "{came:?}");
+    }
+    let who = format!("--identity me@acme.example --issuer http://{}", own.served.addr);
+    desk.ok(&format!("verify {} {who} oci:store:v1", own.verify));
+}
+
+#[test]
+fn the_newest_root_is_fetched_and_kept() {
+    let desk = Desk::new();
+    let own = sigstore(&desk, "dev@acme.example");
+    let url = format!("http://{}", own.served.addr);
+    let line = format!("trusted-root --tuf-url {url}/tuf --tuf-root own/root.json");
+    let root = desk.ok(&line);
+    assert_eq!(
+        json(&root)["certificateAuthorities"],
+        json(&fs::read_to_string(desk.path("own/trusted_root.json")).unwrap())["certificateAuthorities"]
+    );
+    fs::write(desk.path("newest.json"), &root).unwrap();
+    desk.ok("push site oci:store:v1");
+    desk.ok(&format!("sign {} oci:store:v1", own.sign));
+    desk.ok(&format!("verify --trusted-root newest.json --identity dev@acme.example --issuer {url} oci:store:v1"));
+    // Its updates are not believed by the keys of another one.
+    let came = desk.run(&format!("trusted-root --no-cache --tuf-url {url}/tuf"));
+    assert_eq!((came.exit, came.out.as_str()), (5, ""), "{came:?}");
+    own.served.stop();
+    assert_eq!(desk.ok(&format!("{line} --offline")), root);
+    assert_eq!(desk.run(&format!("{line} --offline --no-cache")).exit, 5);
 }
 
 #[test]
