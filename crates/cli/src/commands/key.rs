@@ -1,9 +1,6 @@
 //! `skep generate-key-pair`.
 
-use std::fs::OpenOptions;
-use std::io;
 use std::io::IsTerminal;
-use std::io::Write;
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -43,12 +40,7 @@ pub(super) async fn generate_key_pair(session: &Session, args: GenerateKeyPair) 
         public_key: public.display().to_string(),
         fingerprint: pair.public_key()?.fingerprint().to_string(),
     };
-    write_new(&private, &pair.private, 0o600)?;
-    if let Err(failure) = write_new(&public, &pair.public, 0o644) {
-        // One without the other is of no use, and would be in the way next time.
-        let _ = std::fs::remove_file(&private);
-        return Err(failure);
-    }
+    pair.save(&private, &public).map_err(|error| Failure::from(error).exits(Exit::Disk))?;
     session.answer(&answer, || {
         let (private, public) = (escape(&answer.private_key), escape(&answer.public_key));
         format!("{private}: the private key, encrypted\n{public}: the public key, {}", answer.fingerprint)
@@ -65,29 +57,10 @@ fn with_ending(prefix: &Path, ending: &str) -> PathBuf {
 fn new_password() -> Outcome<String> {
     let said = PASSWORDS.iter().any(|name| std::env::var_os(name).is_some());
     let first = password("password for the private key: ")?;
-    if !said && io::stdin().is_terminal() && password("the same again: ")? != first {
+    if !said && std::io::stdin().is_terminal() && password("the same again: ")? != first {
         return Err(Failure::new(Exit::Usage, "these were two passwords, and nothing was written"));
     }
     Ok(first)
-}
-
-/// Writes a file that is not there, for nobody else to read if the mode says so.
-fn write_new(path: &Path, text: &str, mode: u32) -> Outcome {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    #[cfg(not(unix))]
-    let _ = mode;
-    let mut file = options.open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => exists(path),
-        _ => Failure::new(Exit::Disk, format!("cannot write {}: {error}", path.display())),
-    })?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    written.map_err(|error| {
-        let _ = std::fs::remove_file(path);
-        Failure::new(Exit::Disk, format!("cannot write {}: {error}", path.display()))
-    })
 }
 
 fn exists(path: &Path) -> Failure {

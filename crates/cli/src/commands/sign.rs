@@ -85,7 +85,7 @@ pub(super) async fn attest(session: &Session, args: Attest) -> Outcome {
 }
 
 impl Target {
-    /// What an address stands for now, as the registry says.
+    /// What an address stands for now, as the registry says. No policy is asked: what it wants may be about to be attached.
     pub(super) async fn of(session: &Session, address: &Address) -> Outcome<Self> {
         let offline = session.client.options().caches.offline;
         if offline && matches!(address.store, Store::Repository { .. }) {
@@ -94,7 +94,13 @@ impl Target {
         }
         let (registry, repo) = session.client.registry(&address.store)?;
         let manifest = registry.get_manifest(&repo, &address.manifest()).await?;
-        Ok(Self { registry, repo, subject: Subject::from(&manifest) })
+        match &address.digest {
+            Some(digest) if digest != manifest.digest() => {
+                let message = format!("{address}: expected {digest}, got {}", manifest.digest());
+                Err(skep_registry::Error::new(Code::DigestInvalid, message).into())
+            }
+            _ => Ok(Self { registry, repo, subject: Subject::from(&manifest) }),
+        }
     }
 
     pub(super) async fn sign(&self, by: &Ready, format: SignFormat) -> Outcome<Signed> {

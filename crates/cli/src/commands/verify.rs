@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
-use skep_registry::Registry;
 use skep_trust::Decision;
 use skep_trust::GitHubActions;
 use skep_trust::GitLab;
@@ -13,7 +12,6 @@ use skep_trust::Outcome as Verdict;
 use skep_trust::Policy;
 use skep_trust::PublicKey;
 use skep_trust::Refs;
-use skep_trust::Subject;
 use skep_trust::TrustedRoot;
 use skep_trust::Verifier;
 
@@ -39,11 +37,8 @@ struct Answer<'a> {
 }
 
 pub(super) async fn verify(session: &Session, args: Verify) -> Outcome {
-    let policy = policy(&args).await?;
-    let (registry, repo) = session.client.registry(&args.from.store)?;
-    let manifest = registry.get_manifest(&repo, &args.from.manifest()).await?;
-    let subject = Subject::from(&manifest);
-    let decision = policy.decide(&*registry, &repo, &subject, &args.from.to_string()).await?;
+    let policy = policy(session, &args).await?;
+    let decision = session.client.verify(&args.from, &policy).await?;
     say(session, &args, &decision)?;
     Ok(decision.require()?)
 }
@@ -64,8 +59,8 @@ fn say(session: &Session, args: &Verify, decision: &Decision) -> Outcome {
     output::text(&text)
 }
 
-/// What the command line asks for.
-async fn policy(args: &Verify) -> Outcome<Policy> {
+/// What the command line asks for, and what the configuration does of this address.
+async fn policy(session: &Session, args: &Verify) -> Outcome<Policy> {
     let mut parts = Vec::new();
     if let Some(verifier) = verifier(&args.who, &args.trust).await? {
         let verifier = Arc::new(verifier);
@@ -74,6 +69,7 @@ async fn policy(args: &Verify) -> Outcome<Policy> {
             None => Policy::signed(verifier),
         });
     }
+    parts.extend(session.client.policy(&args.from)?);
     if parts.is_empty() {
         let failure = Failure::new(
             Exit::Usage,

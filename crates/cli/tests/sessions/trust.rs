@@ -88,6 +88,32 @@ fn what_a_key_signed_is_verified_by_its_other_half() {
 }
 
 #[test]
+fn policies_are_explained() {
+    let desk = signed();
+    fs::write(desk.path("p.yaml"), "signature:\n  key:\n    path: k.pub\n").unwrap();
+    ok(&desk, "generate-key-pair --output-prefix other");
+    let said = ok(&desk, "verify --policy p.yaml oci:store:v1");
+    assert!(said.starts_with("allowed: ") && said.contains("signature by key sha256:"), "{said}");
+    // What the command line accepts does not take the place of a policy.
+    for line in ["verify --policy p.yaml --key other.pub", "verify --key other.pub --policy p.yaml"] {
+        let came = run(&desk, &format!("{line} oci:store:v1"));
+        assert!(came.exit == 5 && came.out.contains("no: all of") && came.out.contains("yes: "), "{came:?}");
+    }
+    fs::create_dir_all(desk.path(".config/skep")).unwrap();
+    let config = "[[policy]]\nreferences = ['**']\nfile = '../../p.yaml'\n";
+    fs::write(desk.path(".config/skep/config.toml"), config).unwrap();
+    ok(&desk, "verify oci:store:v1");
+    fs::write(desk.path("site/index.html"), "new").unwrap();
+    ok(&desk, "push site oci:store:v2");
+    let came = run(&desk, "verify oci:store:v2");
+    assert!(came.exit == 5 && came.out.starts_with("denied: "), "{came:?}");
+    // It can be signed, so that it is allowed.
+    ok(&desk, "sign --key k.key oci:store:v2");
+    ok(&desk, "verify oci:store:v2");
+    ok(&desk, "cat oci:store:v2 index.html");
+}
+
+#[test]
 fn an_answer_in_json_says_who_and_why() {
     let desk = signed();
     let answer = json(&ok(&desk, "verify --json --key k.pub oci:store:v1"));
