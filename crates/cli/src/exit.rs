@@ -245,7 +245,7 @@ impl From<skep_trust::Error> for Failure {
             Error::Denied(_) | Error::Rejected(_) => Exit::Policy,
             Error::Key { .. } | Error::Password { .. } | Error::Pattern { .. } => Exit::Usage,
             Error::Policy { .. } | Error::Provenance { .. } | Error::Trust { .. } => Exit::Usage,
-            Error::Service { service: "identity token", .. } => Exit::Auth,
+            Error::Service { service: "identity provider" | "identity token", .. } => Exit::Auth,
             Error::Service { .. } => Exit::Network,
             Error::Subject { .. } => Exit::Integrity,
             _ => Exit::Other,

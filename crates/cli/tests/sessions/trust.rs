@@ -83,7 +83,9 @@ fn what_a_key_signed_is_verified_by_its_other_half() {
         let came = run(&desk, &format!("verify --key other.pub {site}"));
         assert!(came.exit == 5 && came.out.starts_with("denied: ") && came.err.starts_with("error: "), "{came:?}");
         assert!(came.out.contains("nearest: "), "{came:?}");
-        ["key", "pub"].map(|ending| fs::remove_file(desk.path(&format!("other.{ending}"))).unwrap());
+        for file in ["other.key", "other.pub"] {
+            fs::remove_file(desk.path(file)).unwrap();
+        }
     }
 }
 
@@ -468,7 +470,7 @@ fn whoever_accepts_nobody_made_a_mistake() {
         ("verify --key k.pub --trusted-root nothing.json oci:store:v1", "nothing.json"),
         ("verify --key nothing.pub oci:store:v1", "nothing.pub"),
         ("sign oci:store:v1", "nobody says who signs"),
-        ("sign --key k.key --identity-token k.pub oci:store:v1", "both a key and an identity token"),
+        ("sign --key k.key --identity-token k.pub oci:store:v1", "both a key and an identity are given"),
         ("sign --identity-token k.pub oci:store:v1", "identity token"),
         ("sign --fulcio-url http://127.0.0.1:1 --identity-token k.pub oci:store:v1", "--rekor-url"),
         ("sign --fulcio-url id.example --rekor-url http://127.0.0.1:1 oci:store:v1", "https://"),
