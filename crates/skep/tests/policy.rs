@@ -169,7 +169,7 @@ const OPERATIONS: [(&str, Operation); 10] = [
 ];
 
 /// What uses no bytes of a registry, or only those it is told.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 9] = [
     // Tells what the policies say.
     "decide",
     // Describes what refers to a manifest.
@@ -185,7 +185,6 @@ const OTHERS: [&str; 10] = [
     "attest",
     "sign",
     "verify",
-    "sign_with",
 ];
 
 fn fresh() -> PullOptions {
