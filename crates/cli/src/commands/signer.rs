@@ -36,7 +36,7 @@ pub(super) enum Login {
     Ambient,
     Browser { issuer: String, client_id: String },
     Device { issuer: String, client_id: String },
-    Given(IdentityToken),
+    Given(Box<IdentityToken>),
 }
 
 /// A signer, and who that is.
@@ -85,7 +85,7 @@ impl Login {
             return Err(failure.hint("sign with --key, or leave out --offline"));
         }
         if let Some(given) = &flags.identity_token {
-            return Ok(Self::Given(given_token(given).await?));
+            return Ok(Self::Given(Box::new(given_token(given).await?)));
         }
         let issuer = flags.oidc_issuer.as_deref().or(services.issuer()).unwrap_or(IdentityToken::ISSUER).to_owned();
         let client_id = flags.oidc_client_id.clone();
@@ -117,7 +117,7 @@ impl Login {
                 };
                 Ok(IdentityToken::by_device(&issuer, &client_id, show).await?)
             }
-            Self::Given(token) => Ok(token),
+            Self::Given(token) => Ok(*token),
         }
     }
 }
