@@ -326,25 +326,24 @@ async fn h6_what_is_verified_are_the_bytes_that_are_used() {
     let good = registry.memory.get_manifest(&repo(), &v1.manifest()).await.unwrap();
     let evil = signed.unsigned("v2").await;
     // The peer took what came first and verified what came next.
-    registry.say_instead([evil.clone(), good.clone(), good.clone()]);
+    registry.say_instead(&signed.digest, [evil.clone(), good.clone(), good.clone()]);
     let said = violation(signed.allowing().pull(v1).await);
     assert!(said.contains(evil.digest().as_str()), "{said}");
-    registry.say_instead([evil.clone()]);
+    registry.say_instead(&signed.digest, [evil.clone()]);
     violation(signed.allowing().tag(v1, &[release()], false).await);
-    registry.say_instead([evil.clone(), good.clone()]);
+    registry.say_instead(&signed.digest, [evil.clone(), good.clone()]);
     let to: Address = v1.to_string().replace("team/site", "team/copy").parse().unwrap();
     violation(signed.allowing().copy(v1, &to, CopyOptions::default()).await);
     assert!(registry.memory.get_manifest(&"team/copy".parse().unwrap(), &to.manifest()).await.is_err());
-    registry.say_nothing_else();
     // The other way round: what was decided about is copied, or nothing.
-    registry.say_instead([good.clone(), evil.clone()]);
+    let then_evil = std::iter::repeat_n(evil.clone(), 20);
+    registry.say_instead(&signed.digest, [good.clone()].into_iter().chain(then_evil));
     let copied = signed.allowing().copy(v1, &to, CopyOptions::default()).await;
     let error = copied.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::HashMismatch, "{error}");
     assert!(registry.memory.get_manifest(&"team/copy".parse().unwrap(), &to.manifest()).await.is_err());
-    registry.say_nothing_else();
     // Whoever asks by digest gets that, whoever is asked.
-    registry.say_instead([evil.clone()]);
+    registry.say_instead(&signed.digest, [evil.clone()]);
     let error = signed.allowing().pull(&v1.at(signed.digest.clone())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::HashMismatch, "{error}");
 }

@@ -38,7 +38,7 @@ use tokio::task::JoinHandle;
 pub(crate) struct Counting {
     pub(crate) memory: Memory,
     calls: Arc<Mutex<Vec<String>>>,
-    said_instead: Arc<Mutex<VecDeque<Manifest>>>,
+    said_instead: Arc<Mutex<VecDeque<(Digest, Manifest)>>>,
     refused: Arc<Mutex<HashSet<String>>>,
     held: Arc<Mutex<HashMap<String, Arc<Barrier>>>>,
 }
@@ -49,14 +49,9 @@ impl Counting {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
-    /// Gives these manifests to the next who ask for any, whatever they ask for.
-    pub(crate) fn say_instead(&self, manifests: impl IntoIterator<Item = Manifest>) {
-        self.said_instead.lock().unwrap().extend(manifests);
-    }
-
-    /// Forgets what was to be said instead and nobody asked for.
-    pub(crate) fn say_nothing_else(&self) {
-        self.said_instead.lock().unwrap().clear();
+    /// Gives these manifests to the next who ask for another one, by tag or by digest.
+    pub(crate) fn say_instead(&self, of: &Digest, manifests: impl IntoIterator<Item = Manifest>) {
+        *self.said_instead.lock().unwrap() = manifests.into_iter().map(|manifest| (of.clone(), manifest)).collect();
     }
 
     /// Refuses the next of a call.
@@ -98,10 +93,11 @@ impl Registry for Counting {
 
     async fn get_manifest(&self, repo: &RepoName, reference: &ManifestRef) -> Result<Manifest> {
         self.note("get_manifest").await?;
-        let instead = self.said_instead.lock().unwrap().pop_front();
-        match instead {
-            Some(manifest) => Ok(manifest),
-            None => self.memory.get_manifest(repo, reference).await,
+        let manifest = self.memory.get_manifest(repo, reference).await?;
+        let mut instead = self.said_instead.lock().unwrap();
+        match instead.front() {
+            Some((of, _)) if of == manifest.digest() => Ok(instead.pop_front().unwrap().1),
+            _ => Ok(manifest),
         }
     }
 
