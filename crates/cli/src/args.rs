@@ -9,7 +9,9 @@ mod read;
 mod registry;
 mod search;
 mod serve;
+mod trust;
 mod value;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -55,10 +57,22 @@ pub(crate) use crate::args::search::Ignore;
 pub(crate) use crate::args::search::Kind;
 pub(crate) use crate::args::serve::Gc;
 pub(crate) use crate::args::serve::Serve;
+pub(crate) use crate::args::trust::Attest;
+pub(crate) use crate::args::trust::Dev;
+pub(crate) use crate::args::trust::GenerateKeyPair;
+pub(crate) use crate::args::trust::NewestRoot;
+pub(crate) use crate::args::trust::Sign;
+pub(crate) use crate::args::trust::SignFormat;
+pub(crate) use crate::args::trust::Signer;
+pub(crate) use crate::args::trust::Sigstore;
 pub(crate) use crate::args::value::Part;
 pub(crate) use crate::args::value::bytes;
 pub(crate) use crate::args::value::duration;
 use crate::args::value::switch;
+pub(crate) use crate::args::verify::Evidence;
+pub(crate) use crate::args::verify::Trust;
+pub(crate) use crate::args::verify::Verify;
+pub(crate) use crate::args::verify::Who;
 
 /// Any directory in any OCI registry, read back one file at a time.
 ///
@@ -172,6 +186,16 @@ pub(crate) enum Command {
     Repos(Repos),
     /// Copy an archive, an image or anything else between registries and layouts.
     Copy(Copy),
+    /// Sign an archive, an image or anything else, and attach the signature to it.
+    Sign(Sign),
+    /// State something about an archive, an image or anything else, sign that and attach it.
+    Attest(Attest),
+    /// Tell who signed an archive, an image or anything else, and whether that is who should have; exit code 5 if not.
+    Verify(Verify),
+    /// Print the newest trusted root of a Sigstore, for `skep verify --trusted-root`, here or where nobody can be asked.
+    TrustedRoot(NewestRoot),
+    /// Make a pair of keys to sign and verify with, as cosign does.
+    GenerateKeyPair(GenerateKeyPair),
     /// List what refers to a manifest: signatures, attestations, and what refers to those.
     Referrers(Referrers),
     /// Remove tags, or manifests with all their tags.
@@ -207,6 +231,9 @@ pub(crate) enum Command {
     Cache(Cache),
     /// Run a registry, over a directory or in memory.
     Serve(Serve),
+    /// Run what tests need.
+    #[command(subcommand)]
+    Dev(Dev),
     /// Remove what is not needed any more from a directory of OCI layouts, also while it is served.
     Gc(Gc),
     /// Print the version.
@@ -227,6 +254,7 @@ impl Command {
     /// What the command reads first: if that is not there, something near may be.
     pub(crate) fn reads(&self) -> Option<Address> {
         Some(match self {
+            Self::Attest(args) => args.from.clone(),
             Self::Cat(args) => args.from.clone(),
             Self::Copy(args) => args.from.clone(),
             Self::Cp(args) => args.sources.first()?.rsplit_once(":/")?.0.parse().ok()?,
@@ -239,9 +267,11 @@ impl Command {
             Self::Pull(args) => args.from.clone(),
             Self::Referrers(args) => args.from.clone(),
             Self::Rm(args) => args.refs.first()?.clone(),
+            Self::Sign(args) => args.from.clone(),
             Self::Stat(args) => args.from.clone(),
             Self::Tag(args) => args.from.clone(),
             Self::Tree(args) => args.from.clone(),
+            Self::Verify(args) => args.from.clone(),
             _ => return None,
         })
     }
@@ -250,7 +280,7 @@ impl Command {
     pub(crate) fn is_local(&self) -> bool {
         let of_the_file = |part: &ConfigPart| matches!(part, ConfigPart::Path | ConfigPart::Edit);
         match self {
-            Self::Completions { .. } | Self::Man(_) | Self::Version => true,
+            Self::Completions { .. } | Self::Dev(_) | Self::GenerateKeyPair(_) | Self::Man(_) | Self::Version => true,
             Self::Config { part } => part.as_ref().is_some_and(of_the_file),
             _ => false,
         }

@@ -8,6 +8,7 @@ mod cat;
 mod config;
 mod copy;
 mod cp;
+pub(crate) mod dev;
 mod diff;
 pub(crate) mod doctor;
 mod du;
@@ -16,6 +17,7 @@ mod gc;
 mod insert;
 mod inspect;
 mod item;
+mod key;
 mod login;
 mod ls;
 mod man;
@@ -26,9 +28,13 @@ mod pull;
 mod push;
 mod referrers;
 mod rm;
+mod root;
+mod sign;
+mod signer;
 mod stat;
 mod tag;
 mod tree;
+mod verify;
 
 use std::sync::Arc;
 
@@ -113,6 +119,11 @@ async fn dispatch(session: &Session, command: Command) -> Outcome {
         Command::Repos(args) => names::repos(session, args).await,
         Command::Copy(args) => copy::copy(session, args).await,
         Command::Referrers(args) => referrers::referrers(session, args).await,
+        Command::Sign(args) => sign::sign(session, args).await,
+        Command::Attest(args) => sign::attest(session, args).await,
+        Command::Verify(args) => verify::verify(session, args).await,
+        Command::TrustedRoot(args) => root::trusted_root(session, args).await,
+        Command::GenerateKeyPair(args) => key::generate_key_pair(session, args).await,
         Command::Rm(args) => rm::rm(session, args).await,
         Command::Cache(args) => cache::cache(session, args).await,
         Command::Gc(args) => gc::gc(session, args).await,
@@ -126,7 +137,7 @@ async fn dispatch(session: &Session, command: Command) -> Outcome {
         Command::Man(args) => man::man(session, args),
         Command::Version => version(session),
         Command::Completions { shell } => complete::register(shell),
-        Command::Doctor(_) | Command::Serve(_) => unreachable!("main gives them their own way"),
+        Command::Dev(_) | Command::Doctor(_) | Command::Serve(_) => unreachable!("main gives them their own way"),
     }
 }
 

@@ -36,7 +36,7 @@ exits! {
     Auth 3 "auth";
     /// What was asked for is not there.
     NotFound 4 "not_found";
-    /// A policy does not allow it.
+    /// Signatures, or what a policy wants, do not hold.
     Policy 5 "policy";
     /// It is there already, or has moved meanwhile.
     Conflict 6 "conflict";
@@ -100,6 +100,12 @@ impl Failure {
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says before it what was done already.
+    pub(crate) fn after(mut self, done: impl Into<String>) -> Self {
+        self.chain.insert(0, done.into());
         self
     }
 
@@ -227,6 +233,24 @@ impl From<Error> for Failure {
             failure.decision = Some(decision);
         }
         failure
+    }
+}
+
+impl From<skep_trust::Error> for Failure {
+    fn from(error: skep_trust::Error) -> Self {
+        use skep_trust::Error;
+
+        let exit = match error {
+            Error::Registry(error) => return error.into(),
+            Error::Denied(_) | Error::Rejected(_) => Exit::Policy,
+            Error::Key { .. } | Error::Password { .. } | Error::Pattern { .. } => Exit::Usage,
+            Error::Policy { .. } | Error::Provenance { .. } | Error::Trust { .. } => Exit::Usage,
+            Error::Service { service: "identity provider" | "identity token", .. } => Exit::Auth,
+            Error::Service { .. } => Exit::Network,
+            Error::Subject { .. } => Exit::Integrity,
+            _ => Exit::Other,
+        };
+        Self::of(exit, &error)
     }
 }
 

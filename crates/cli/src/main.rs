@@ -93,6 +93,9 @@ async fn run(cli: Cli, config: Config) -> Outcome {
         // A server ends well when it is told to; it listens for that itself.
         return serve::serve(&cli.global, &config, args).await;
     }
+    if let Command::Dev(part) = cli.command {
+        return commands::dev::dev(&cli.global, part).await;
+    }
     let session = Session::new(&cli.global, config);
     if let Command::Doctor(args) = cli.command {
         // It has something to remove before it ends.

@@ -53,6 +53,7 @@ use skep_registry::Tag;
 use skep_registry::transfer::Copied;
 use skep_registry::transfer::CopyOptions;
 use skep_trust::Decision;
+use skep_trust::Policy;
 use tokio::runtime::Builder;
 use tokio::runtime::Runtime;
 
@@ -173,6 +174,15 @@ impl Client {
     pub fn decide(&self, about: &Address) -> Result<Option<Decision>> {
         let (client, about) = (self.client.clone(), about.clone());
         self.wait(async move { client.decide(&about).await })
+    }
+
+    /// Tells what a policy says of a manifest, as [`Client::verify`](crate::Client::verify) does.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn verify(&self, about: &Address, policy: &Policy) -> Result<Decision> {
+        let (client, about, policy) = (self.client.clone(), about.clone(), policy.clone());
+        self.wait(async move { client.verify(&about, &policy).await })
     }
 
     /// Copies a manifest with all that it names, as [`Client::copy`](crate::Client::copy) does.

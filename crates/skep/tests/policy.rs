@@ -237,6 +237,17 @@ async fn every_operation_does_what_is_allowed() {
     }
 }
 
+#[tokio::test]
+async fn a_policy_of_ones_own_is_explained_whatever_the_client_allows() {
+    let signed = Signed::new().await;
+    for client in [denying(), signed.allowing()] {
+        let decision = client.verify(&signed.v1, &signed.policy()).await.unwrap();
+        assert!(decision.is_allowed() && decision.subject().digest == signed.digest, "{decision}");
+        let decision = client.verify(&signed.v1, &stranger()).await.unwrap();
+        assert!(!decision.is_allowed() && decision.to_string().contains("signature"), "{decision}");
+    }
+}
+
 #[test]
 fn the_client_that_waits_is_bound_as_well() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -246,6 +257,7 @@ fn the_client_that_waits_is_bound_as_well() {
         let policies = Policies::default().for_all(policy);
         let client = skep::blocking::Client::new(ClientOptions { policies, ..Default::default() }).unwrap();
         assert_eq!(client.decide(&signed.v1).unwrap().unwrap().is_allowed(), allows);
+        assert!(client.verify(&signed.v1, &signed.policy()).unwrap().is_allowed());
         let v1 = &signed.v1;
         let results = [
             client.pull(v1).map(|_| ()),

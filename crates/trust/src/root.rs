@@ -59,6 +59,11 @@ impl TrustedRoot {
         Self::parse("trusted root", json, evidence)
     }
 
+    /// The root in the format of `trusted_root.json`. What has to come with a signature is not in it.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.inner).expect("it is made of strings, numbers and lists")
+    }
+
     /// Reads a root from a file, 1 MiB at most.
     ///
     /// # Errors

@@ -77,11 +77,19 @@ impl Sigstore {
     /// # Errors
     /// `Service` when there is no port or no randomness.
     pub async fn start() -> Result<Self, Error> {
-        Self::begin().await.map_err(|error| Error::Service { service: "own sigstore", why: error.to_string() })
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0))).await
     }
 
-    async fn begin() -> Result<Self, Failure> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// Starts one at an address of the loopback.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start), and when the port is in use.
+    pub async fn start_at(address: SocketAddr) -> Result<Self, Error> {
+        Self::begin(address).await.map_err(|error| Error::Service { service: "own sigstore", why: error.to_string() })
+    }
+
+    async fn begin(address: SocketAddr) -> Result<Self, Failure> {
+        let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let services = Arc::new(All {
             url: format!("http://{address}"),

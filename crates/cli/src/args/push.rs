@@ -7,6 +7,8 @@ use skep::Address;
 use skep::Compression;
 use skep_registry::Tag;
 
+use crate::args::trust::SignFormat;
+use crate::args::trust::Signer;
 use crate::args::value::annotation;
 use crate::args::value::bytes;
 use crate::args::value::compression;
@@ -43,6 +45,19 @@ pub(crate) struct Push {
     pub(crate) what: What,
     #[command(flatten)]
     pub(crate) how: How,
+
+    /// Sign what was pushed, and attach the signature to it.
+    #[arg(long, value_parser = switch(), env = "SKEP_SIGN", help_heading = "Who signs")]
+    pub(crate) sign: bool,
+    /// State how it was built, as SLSA provenance version 1 from what the CI system that this runs on tells, sign that and
+    /// attach it.
+    #[arg(long, value_parser = switch(), env = "SKEP_ATTEST_PROVENANCE", help_heading = "Who signs")]
+    pub(crate) attest_provenance: bool,
+    /// How the signature is written.
+    #[arg(long, env = "SKEP_SIGN_FORMAT", value_enum, default_value_t = SignFormat::Statement, help_heading = "Who signs")]
+    pub(crate) format: SignFormat,
+    #[command(flatten)]
+    pub(crate) signer: Signer,
 }
 
 #[derive(Debug, Args)]

@@ -91,7 +91,7 @@ fn stated_type(bytes: &[u8]) -> Option<String> {
 }
 
 /// Reads a file, or standard input for `-`, of a limited size.
-async fn read(file: &Path, limit: u64) -> Outcome<Bytes> {
+pub(super) async fn read(file: &Path, limit: u64) -> Outcome<Bytes> {
     let mut bytes = Vec::new();
     let read = if file.as_os_str() == "-" {
         tokio::io::stdin().take(limit + 1).read_to_end(&mut bytes).await

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 
 use serde::Serialize;
+use skep::Address;
 use skep::BuildOptions;
 use skep::Changes;
 use skep::Error;
@@ -16,7 +17,11 @@ use skep::Skip;
 use skep::Summary;
 
 use super::Session;
+use super::sign::Signed;
+use super::sign::Target;
+use super::signer::Prepared;
 use crate::args::Push;
+use crate::args::SignFormat;
 use crate::exit::Exit;
 use crate::exit::Failure;
 use crate::exit::Outcome;
@@ -41,6 +46,23 @@ struct Answer {
     sent_bytes: u64,
     excluded: u64,
     not_carried: Vec<NotCarried>,
+    #[serde(flatten)]
+    attached: Attached,
+}
+
+/// What was signed after a push.
+#[derive(Default, Serialize)]
+struct Attached {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<Signed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provenance: Option<Signed>,
+}
+
+/// What is to be signed after a push.
+struct Wanted {
+    sign: Option<SignFormat>,
+    provenance: bool,
 }
 
 #[derive(Serialize)]
@@ -53,6 +75,11 @@ pub(super) struct NotCarried {
 pub(super) async fn push(session: &Session, args: Push) -> Outcome {
     let build = build_options(&args)?;
     let origin = origin(&args)?;
+    let wanted = Wanted { sign: args.sign.then_some(args.format), provenance: args.attest_provenance };
+    let signing = match (args.sign || args.attest_provenance) && !args.dry_run {
+        true => Some(Prepared::new(session, &args.signer).await?),
+        false => None,
+    };
     let options = PushOptions {
         tags: args.tags.clone(),
         annotations: args.annotations.into_iter().collect(),
@@ -84,11 +111,19 @@ pub(super) async fn push(session: &Session, args: Push) -> Outcome {
         }
     };
     let (summary, digest) = (&pushed.summary, pushed.manifest.digest);
+    let at = args.to.at(digest.clone());
+    let attached = match signing {
+        Some(by) => {
+            let attached = attach(session, &at, by, wanted).await;
+            attached.map_err(|failure| failure.after(format!("pushed {at}, and did not sign it")))?
+        }
+        None => Attached::default(),
+    };
     let mut tags = vec![args.to.tag_or_latest()];
     tags.extend(args.tags);
     let answer = Answer {
         schema: "skep/push/v1",
-        r#ref: args.to.at(digest.clone()).to_string(),
+        r#ref: at.to_string(),
         digest: digest.to_string(),
         tags: tags.iter().map(ToString::to_string).collect(),
         dry_run: args.dry_run,
@@ -102,6 +137,7 @@ pub(super) async fn push(session: &Session, args: Push) -> Outcome {
         sent_bytes: pushed.sent_bytes,
         excluded: summary.excluded,
         not_carried: not_carried(summary),
+        attached,
     };
     if !session.json {
         say_what_is_not_there(session, &answer.not_carried, answer.excluded);
@@ -114,8 +150,23 @@ pub(super) async fn push(session: &Session, args: Push) -> Outcome {
             (false, 0) => ("unchanged", size(answer.sent_bytes)),
             (false, _) => ("pushed", size(answer.sent_bytes)),
         };
-        format!("{what} {}\n{files}, {original} stored in {stored}, {sent} sent", answer.r#ref)
+        let signed = answer.attached.signature.iter().chain(&answer.attached.provenance);
+        let signed: String = signed.map(|signed| format!("\n{}", signed.words())).collect();
+        format!("{what} {}\n{files}, {original} stored in {stored}, {sent} sent{signed}", answer.r#ref)
     })
+}
+
+/// Signs what was just pushed: by its digest, wherever its tags point by now.
+async fn attach(session: &Session, at: &Address, by: Prepared, wanted: Wanted) -> Outcome<Attached> {
+    let (target, by) = (Target::of(session, at).await?, by.ready().await?);
+    let mut attached = Attached::default();
+    if let Some(format) = wanted.sign {
+        attached.signature = Some(target.sign(&by, format).await?);
+    }
+    if wanted.provenance {
+        attached.provenance = Some(target.attest_provenance(&by).await?);
+    }
+    Ok(attached)
 }
 
 fn build_options(Push { what, how, .. }: &Push) -> Outcome<BuildOptions> {

@@ -46,7 +46,9 @@ impl Desk {
     pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
         command.args(line.split_whitespace()).current_dir(self.dir.path());
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SKEP_") || name.contains("DOCKER")) {
+        let others = ["ACTIONS_", "BUILDKITE", "CIRCLE", "COSIGN_", "GITHUB_", "GITLAB_", "SIGSTORE_", "SKEP_"];
+        let counts = |name: &str| others.iter().any(|prefix| name.starts_with(prefix)) || name.contains("DOCKER");
+        for (name, _) in std::env::vars().filter(|(name, _)| counts(name)) {
             command.env_remove(name);
         }
         // Nobody's credentials, and a fixed time.

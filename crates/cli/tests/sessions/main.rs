@@ -16,6 +16,7 @@ mod search;
 mod serving;
 mod settings;
 mod shells;
+mod trust;
 
 use std::fs;
 use std::io::Write;

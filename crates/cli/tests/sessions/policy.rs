@@ -67,7 +67,7 @@ const BOUND: [(&str, &str); 16] = [
 ];
 
 /// Commands that use nothing of an archive, or nothing but what they are told by digest.
-const FREE: [&str; 25] = [
+const FREE: [&str; 26] = [
     // Nothing of registries.
     "alias",
     "cache",
@@ -98,6 +98,7 @@ const FREE: [&str; 25] = [
     "attest",
     "sign",
     "verify",
+    "trusted-root",
 ];
 
 #[test]

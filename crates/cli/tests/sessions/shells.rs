@@ -167,9 +167,10 @@ fn the_page_of_commands_names_all_of_them() {
     let desk = Desk::new();
     let json: serde_json::Value = serde_json::from_str(&desk.ok("man --json --dir pages")).unwrap();
     let page = include_str!("../../../../docs/commands.md");
+    let spaced = page.replace('-', " ");
     for name in json["pages"].as_array().unwrap().iter().filter_map(|page| page.as_str()) {
         let command = name.trim_end_matches(".1").replace('-', " ");
-        assert!(page.contains(&format!("{command} ")) || page.contains(&format!("{command}\n")), "{command}");
+        assert!(spaced.contains(&format!("{command} ")) || spaced.contains(&format!("{command}\n")), "{command}");
     }
     // And nothing that is none: each example is understood as far as its help.
     for line in page.lines().filter_map(|line| line.strip_prefix("skep ")) {

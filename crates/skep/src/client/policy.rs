@@ -59,10 +59,22 @@ impl Client {
     /// # Errors
     /// `Registry` when the manifest, or the list of what is attached to it, cannot be had.
     pub async fn decide(&self, about: &Address) -> Result<Option<Decision>> {
+        match self.policy(about)? {
+            Some(policy) => self.verify(about, &policy).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Tells what a policy says of what an address names, and uses nothing of it. Those of the client are not asked.
+    ///
+    /// Where a tag points is asked for.
+    ///
+    /// # Errors
+    /// As [`decide`](Self::decide).
+    pub async fn verify(&self, about: &Address, policy: &Policy) -> Result<Decision> {
         let place = self.remote(&about.store)?;
         let wanted = Wanted::acting(about, &place);
-        let Some(policy) = self.policy(about)? else { return Ok(None) };
-        decide(&policy, &wanted, &get(&wanted).await?).await.map(Some)
+        decide(policy, &wanted, &get(&wanted).await?).await
     }
 
     /// Reads the manifest that an address names, of whatever kind, if the policies allow it to be used.
