@@ -86,7 +86,8 @@ impl Root {
             Ok((name, role))
         });
         Ok(Self {
-            version: body.version,
+            // Roots of version 0.1 are not numbered, and do not come after those that are.
+            version: if body.schema_version.is_some() { body.version } else { 0 },
             expires: body.expires,
             root,
             targets,

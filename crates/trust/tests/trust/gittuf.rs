@@ -526,7 +526,7 @@ async fn a_repository_without_a_log_is_denied_unless_allowed() {
 #[tokio::test]
 async fn a_shallow_repository_is_denied() {
     let (source, first) = good();
-    std::fs::write(source.path().join("shallow"), format!("{first}\n")).unwrap();
+    std::fs::write(source.path().join(".git/shallow"), format!("{first}\n")).unwrap();
     assert_denied(verdict(&source, &first).await, "is shallow");
 }
 

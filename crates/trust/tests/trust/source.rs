@@ -99,7 +99,7 @@ pub(crate) fn envelope(payload: &Value, signers: &[Who]) -> Vec<u8> {
 /// A file of metadata: its name, what it says, and who signs.
 pub(crate) type Metadata<'a> = (&'a str, Value, &'a [Who]);
 
-/// A bare repository.
+/// A repository. It has a working tree, without which gittuf itself verifies nothing.
 pub(crate) struct Source {
     directory: TempDir,
     number: u64,
@@ -109,7 +109,7 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) fn new() -> Self {
         let source = Self { directory: tempfile::tempdir().unwrap(), number: 0, approvals: Vec::new() };
-        source.git(&["init", "--quiet", "--bare", "--initial-branch=main"], b"");
+        source.git(&["-c", "core.bare=false", "init", "--quiet", "--initial-branch=main"], b"");
         source
     }
 
@@ -119,7 +119,12 @@ impl Source {
 
     pub(crate) fn git(&self, arguments: &[&str], input: &[u8]) -> String {
         let mut command = Command::new("git");
-        command.arg("--git-dir").arg(self.path()).args(arguments).env("GIT_CONFIG_NOSYSTEM", "1").env("LC_ALL", "C");
+        command
+            .arg("--git-dir")
+            .arg(self.path().join(".git"))
+            .args(arguments)
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("LC_ALL", "C");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("these tests need git to be installed: {error}"));
         child.stdin.take().unwrap().write_all(input).unwrap();
