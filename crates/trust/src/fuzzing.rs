@@ -14,10 +14,14 @@ use crate::cosign::Legacy;
 use crate::identity::IdentityPattern;
 use crate::key::PrivateKey;
 use crate::limits::Limits;
+use crate::policy::Provenance;
+use crate::policy::Slsa;
 use crate::root::TrustedRoot;
 use crate::statement;
 use crate::subject::Subject;
+use crate::verified::Attestation;
 use crate::verified::Kind;
+use crate::verified::SignedBy;
 use crate::verifier::Verifier;
 
 /// Nobody signed this.
@@ -76,6 +80,28 @@ pub fn intoto(bytes: &[u8]) {
     assert_eq!((again.predicate_type, again.predicate), (attestation.predicate_type, attestation.predicate));
 }
 
+/// Provenance: what is read of it is there, and a rule that asks for one repository takes no other.
+pub fn slsa(bytes: &[u8]) {
+    let Ok(predicate) = serde_json::from_slice(bytes) else { return };
+    for predicate_type in Provenance::TYPES {
+        let attestation = Attestation {
+            statement_type: "https://in-toto.io/Statement/v1".to_owned(),
+            predicate_type: predicate_type.to_owned(),
+            predicate: serde_json::Value::clone(&predicate),
+            subjects: Vec::new(),
+        };
+        let Ok(provenance) = Provenance::parse(&attestation) else { continue };
+        let signer = SignedBy::Key { fingerprint: SUBJECT.digest().clone() };
+        let rule = Slsa::default().with_repository("acme/site").expect("a repository");
+        let is_taken = rule.mismatches(&provenance, &signer).is_empty();
+        assert_eq!(is_taken, provenance.repository.as_deref() == Some("https://github.com/acme/site"));
+        if let Some(repository) = &provenance.repository {
+            let host = repository.strip_prefix("https://").expect("the scheme is kept");
+            assert!(!host.contains(['@', '?', '#']) && !host.ends_with('/'), "{repository}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -109,6 +135,16 @@ mod tests {
             dsse(&damaged(&format!("{envelope:>width$}{log}", width = log.len()), at, length, &text));
             let image = format!(r#"{{"critical":{{"image":{{"docker-manifest-digest":"{}"}},"type":"cosign container image signature"}}}}"#, SUBJECT.digest());
             dsse(&damaged(&image, at, length, &text));
+        }
+
+        #[test]
+        fn provenance_of_one_repository_is_of_no_other(at: usize, length in 0usize..9, text in PIECE) {
+            let new = r#"{"buildDefinition":{"externalParameters":{"workflow":{"repository":"https://github.com/acme/site","ref":"a"}},"resolvedDependencies":[{"uri":"git+https://github.com/acme/site@a"}]},"runDetails":{"builder":{"id":"b"}}}"#;
+            let old = r#"{"builder":{"id":"b"},"invocation":{"configSource":{"uri":"git+https://github.com/acme/site@refs/heads/a","digest":{"sha1":"0"}}},"materials":[{"uri":"git+https://github.com/acme/site@refs/heads/a"}]}"#;
+            for good in [new, old] {
+                slsa(good.as_bytes());
+                slsa(&damaged(good, at, length, &text));
+            }
         }
 
         #[test]

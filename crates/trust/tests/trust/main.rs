@@ -9,4 +9,7 @@ mod holes;
 mod keyless;
 mod keys;
 mod mutants;
+mod policy;
+mod policy_holes;
+mod slsa;
 mod wire;
