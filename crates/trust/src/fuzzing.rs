@@ -3,6 +3,7 @@
 //! Each function takes bytes of a stranger, and panics where a property does not hold. They are there only in what
 //! `cargo fuzz` builds, which sets `cfg(fuzzing)`, and in tests.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -11,9 +12,11 @@ use skep_registry::Descriptor;
 
 use crate::cosign;
 use crate::cosign::Legacy;
+use crate::find::Found;
 use crate::identity::IdentityPattern;
 use crate::key::PrivateKey;
 use crate::limits::Limits;
+use crate::policy::PolicyFile;
 use crate::policy::Provenance;
 use crate::policy::Slsa;
 use crate::root::TrustedRoot;
@@ -80,6 +83,17 @@ pub fn intoto(bytes: &[u8]) {
     assert_eq!((again.predicate_type, again.predicate), (attestation.predicate_type, attestation.predicate));
 }
 
+/// Policy files: what is taken decides, and an unsigned manifest is allowed by none that has no `not` in it.
+pub fn policy_file(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    // No directory: a file that is named is not there.
+    let Ok(policy) = PolicyFile::parse(text, Path::new("/nonexistent")).and_then(|file| file.policy()) else { return };
+    let decision = policy.judge(&SUBJECT, "registry.test/acme/site", &Found::default());
+    assert!(!decision.is_allowed() || text.contains("not"), "{decision}");
+    assert_eq!(decision.require().is_ok(), decision.is_allowed());
+    assert!(!format!("{decision}{}", decision.summary()).contains('\u{1b}'));
+}
+
 /// Provenance: what is read of it is there, and a rule that asks for one repository takes no other.
 pub fn slsa(bytes: &[u8]) {
     let Ok(predicate) = serde_json::from_slice(bytes) else { return };
@@ -135,6 +149,15 @@ mod tests {
             dsse(&damaged(&format!("{envelope:>width$}{log}", width = log.len()), at, length, &text));
             let image = format!(r#"{{"critical":{{"image":{{"docker-manifest-digest":"{}"}},"type":"cosign container image signature"}}}}"#, SUBJECT.digest());
             dsse(&damaged(&image, at, length, &text));
+        }
+
+        #[test]
+        fn policies_that_are_damaged_allow_nothing(at: usize, length in 0usize..9, text in PIECE) {
+            let good = "trusted-root: sigstore\nall-of:\n- signature: {keyless: {issuer: a, identity: b}}\n- any-of:\n  \
+                        - provenance: {slsa: {repository: acme/site, branch: [main, dev]}}\n  \
+                        - at-least: {count: 1, of: [{attestation: {type: c, by: {anyone: true}}}]}\n";
+            policy_file(good.as_bytes());
+            policy_file(&damaged(good, at, length, &text));
         }
 
         #[test]

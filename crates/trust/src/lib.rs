@@ -87,6 +87,7 @@ pub use policy::Mismatch;
 pub use policy::Outcome;
 pub use policy::Policies;
 pub use policy::Policy;
+pub use policy::PolicyFile;
 pub use policy::Provenance;
 pub use policy::Refs;
 pub use policy::Refusal;

@@ -17,6 +17,7 @@ use crate::verifier::Verifier;
 
 mod ci;
 mod decision;
+mod file;
 mod provenance;
 mod references;
 mod rule;
@@ -29,6 +30,7 @@ pub use decision::Decision;
 pub use decision::Outcome;
 pub use decision::Support;
 pub use decision::Verdict;
+pub use file::PolicyFile;
 pub use provenance::Provenance;
 pub use references::Policies;
 pub use rule::Attested;
@@ -40,6 +42,9 @@ pub use slsa::Field;
 pub use slsa::Mismatch;
 pub use slsa::Slsa;
 pub use source::Refs;
+
+use ci::GITHUB_ISSUER;
+use slsa::GITHUB_RUNNER;
 
 /// What has to hold of a manifest before it is used. Cheap to clone.
 ///

@@ -143,7 +143,7 @@ fn malformed(pattern: &str, why: &str) -> Error {
     Error::Pattern { pattern: pattern.to_owned(), why: why.to_owned() }
 }
 
-const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
+pub(super) const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
 
 #[cfg(test)]
 mod tests {

@@ -233,6 +233,6 @@ fn usurped(stated: &str, certificate: &Certificate) -> Option<Mismatch> {
 }
 
 /// What GitHub's runners call themselves, with `/github-hosted` or `/self-hosted` behind it, or nothing.
-const GITHUB_RUNNER: &str = "https://github.com/actions/runner";
+pub(super) const GITHUB_RUNNER: &str = "https://github.com/actions/runner";
 
 const DELEGATOR: &str = "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/delegator_";

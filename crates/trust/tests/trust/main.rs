@@ -4,6 +4,7 @@
 mod common;
 mod conformance;
 mod cosign;
+mod files;
 mod fixtures;
 mod holes;
 mod keyless;
