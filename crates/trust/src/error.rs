@@ -70,3 +70,15 @@ impl Error {
         Self::Trust { what: what.into(), why: why.to_string() }
     }
 }
+
+/// An error with its causes, for what others give often only says that there was one.
+#[cfg(any(feature = "keyless", feature = "tuf"))]
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -104,6 +104,6 @@ pub(crate) fn hash(algorithm: HashAlgorithm, message: &[u8]) -> Vec<u8> {
     digest::digest(algorithm, message).as_ref().to_vec()
 }
 
-fn unix() -> pem::EncodeConfig {
+pub(crate) fn unix() -> pem::EncodeConfig {
     pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF)
 }

@@ -44,11 +44,15 @@ mod limits;
 mod pattern;
 mod report;
 mod root;
+#[cfg(feature = "keyless")]
+mod services;
 mod sign;
 mod statement;
 mod subject;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "keyless")]
+mod token;
 mod verified;
 mod verifier;
 #[cfg(feature = "keyless")]
@@ -69,11 +73,7 @@ pub use key::PrivateKey;
 pub use key::PublicKey;
 pub use key::generate_key_pair;
 #[cfg(feature = "keyless")]
-pub use keyless::IdentityToken;
-#[cfg(feature = "keyless")]
 pub use keyless::KeylessSigner;
-#[cfg(feature = "keyless")]
-pub use keyless::Services;
 pub use limits::Limits;
 pub use pattern::Pattern;
 pub use report::Rejection;
@@ -81,6 +81,8 @@ pub use report::Report;
 pub use report::Stage;
 pub use root::Evidence;
 pub use root::TrustedRoot;
+#[cfg(feature = "keyless")]
+pub use services::Services;
 pub use sign::Attached;
 pub use sign::BUNDLE;
 pub use sign::KeySigner;
@@ -93,6 +95,10 @@ pub use sign::attest;
 pub use sign::sign;
 pub use statement::SIGNATURE_PREDICATE;
 pub use subject::Subject;
+#[cfg(feature = "keyless")]
+pub use token::DeviceCode;
+#[cfg(feature = "keyless")]
+pub use token::IdentityToken;
 pub use verified::Attestation;
 pub use verified::Check;
 pub use verified::Kind;

@@ -13,6 +13,7 @@ use sigstore_types::Bundle;
 use sigstore_types::DigestBytes;
 use sigstore_types::DsseEnvelope;
 use sigstore_types::DsseSignature;
+use sigstore_types::HashAlgorithm;
 use sigstore_types::KeyId;
 use sigstore_types::PayloadBytes;
 use sigstore_types::SignatureBytes;
@@ -86,7 +87,7 @@ impl KeySigner {
         let public = self.key.public_key();
         let bundle = BundleV03::new(VerificationMaterialV03::PublicKey { hint: public.hint() }, content.clone());
         #[cfg(feature = "keyless")]
-        let bundle = self.witnesses.witness(bundle, &content, public).await?;
+        let bundle = self.witnesses.witness(bundle, &content, crate::witness::Signatory::Key(public)).await?;
         to_bytes(&bundle.into_bundle())
     }
 }
@@ -94,21 +95,17 @@ impl KeySigner {
 #[async_trait]
 impl Signer for KeySigner {
     async fn sign_message(&self, message: &[u8]) -> Result<Bytes> {
-        let algorithm = self.key.hash();
-        let digest = MessageDigest::new(algorithm, DigestBytes::new(key::hash(algorithm, message)));
+        #[cfg(feature = "keyless")]
+        self.witnesses.admit(self.key.public_key().algorithm, SignFormat::Message)?;
         let signature = SignatureBytes::new(self.key.sign(message)?);
-        let signature = MessageSignature::new(signature).with_message_digest(digest);
-        self.finish(SignatureContent::MessageSignature(signature)).await
+        self.finish(message_signature(self.key.hash(), message, signature)).await
     }
 
     async fn sign_statement(&self, statement: &[u8]) -> Result<Bytes> {
-        let signature = SignatureBytes::new(self.key.sign(&sigstore_types::pae(PAYLOAD_TYPE, statement))?);
-        let envelope = DsseEnvelope::new(
-            PAYLOAD_TYPE,
-            PayloadBytes::from_bytes(statement),
-            DsseSignature::new(signature, KeyId::default()),
-        );
-        self.finish(SignatureContent::DsseEnvelope(envelope)).await
+        #[cfg(feature = "keyless")]
+        self.witnesses.admit(self.key.public_key().algorithm, SignFormat::Statement)?;
+        let signature = SignatureBytes::new(self.key.sign(&pae(statement))?);
+        self.finish(envelope(statement, signature)).await
     }
 }
 
@@ -204,6 +201,9 @@ pub struct Predicate<'a> {
 
 /// Attaches a bundle to a subject, as a referrer.
 ///
+/// Several at the same time are all kept, where the registry lists referrers. Where a tag stands in for the list, that
+/// holds for the callers of one client; of several, if the registry knows conditions.
+///
 /// # Errors
 /// `Registry`.
 ///
@@ -236,6 +236,27 @@ pub async fn attach(
     let manifest = Manifest::new(media_type::IMAGE, content.to_bytes());
     registry.put_manifest(repo, &manifest, PutManifest::default()).await?;
     Ok(Attached { manifest, bundle })
+}
+
+/// A signature over a message, with the hash that the message is found by.
+pub(crate) fn message_signature(
+    algorithm: HashAlgorithm,
+    message: &[u8],
+    signature: SignatureBytes,
+) -> SignatureContent {
+    let digest = MessageDigest::new(algorithm, DigestBytes::new(key::hash(algorithm, message)));
+    SignatureContent::MessageSignature(MessageSignature::new(signature).with_message_digest(digest))
+}
+
+/// A statement with a signature over its [`pae`].
+pub(crate) fn envelope(statement: &[u8], signature: SignatureBytes) -> SignatureContent {
+    let signature = DsseSignature::new(signature, KeyId::default());
+    SignatureContent::DsseEnvelope(DsseEnvelope::new(PAYLOAD_TYPE, PayloadBytes::from_bytes(statement), signature))
+}
+
+/// What the signature of an envelope is over.
+pub(crate) fn pae(statement: &[u8]) -> Vec<u8> {
+    sigstore_types::pae(PAYLOAD_TYPE, statement)
 }
 
 pub(crate) fn to_bytes(bundle: &Bundle) -> Result<Bytes> {

@@ -32,6 +32,7 @@ mod der;
 mod fulcio;
 mod http;
 mod identity;
+mod login;
 mod rekor;
 mod timestamp;
 mod tree;
@@ -43,6 +44,9 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// A running Sigstore: an identity provider, Fulcio with a certificate log, Rekor of both versions, and a timestamp
 /// authority, at one address of the loopback. It ends when this is dropped.
+///
+/// The identity provider takes whoever logs in for who they say: a browser that opens `/authorize` or `/device` gets a
+/// form, and a program adds `email=…` to the address, or `deny=1`.
 #[derive(Debug)]
 pub struct Sigstore {
     address: SocketAddr,
@@ -54,6 +58,7 @@ pub struct Sigstore {
 struct All {
     url: String,
     identities: identity::Provider,
+    logins: login::Logins,
     fulcio: fulcio::Fulcio,
     rekor: rekor::Rekor,
     tiles: rekor::Rekor,
@@ -77,6 +82,7 @@ impl Sigstore {
         let services = Arc::new(All {
             url: format!("http://{address}"),
             identities: identity::Provider::new(format!("http://{address}"))?,
+            logins: login::Logins::default(),
             fulcio: fulcio::Fulcio::new()?,
             rekor: rekor::Rekor::new("rekor.test")?,
             tiles: rekor::Rekor::new("tiles.test")?,
@@ -114,6 +120,11 @@ impl Sigstore {
             ("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{}/ambient?run=1", self.url())),
             ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", self.token(who)?),
         ])
+    }
+
+    /// Ends the logins that are under way, as if nobody had come in time.
+    pub fn expire_logins(&self) {
+        self.services.logins.expire();
     }
 
     /// Its Fulcio, and its Rekor of version 1.
@@ -191,4 +202,21 @@ impl std::fmt::Debug for All {
 
 fn valid() -> Value {
     json!({"start": "2020-01-01T00:00:00Z"})
+}
+
+/// The same value with all keys in lexical order, whichever map serde_json was built with.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut entries: Vec<_> = map.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+            entries.sort_by(|one, other| one.0.cmp(&other.0));
+            Value::Object(entries.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

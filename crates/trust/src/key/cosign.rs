@@ -1,6 +1,10 @@
 //! Key files as cosign writes them: PKCS #8, encrypted by scrypt and NaCl's secretbox.
 
 use std::fmt;
+use std::fs;
+use std::io;
+use std::io::Write;
+use std::path::Path;
 
 use aws_lc_rs::signature;
 use aws_lc_rs::signature::EcdsaKeyPair;
@@ -55,6 +59,20 @@ impl KeyPair {
     pub fn public_key(&self) -> Result<PublicKey> {
         PublicKey::from_pem(&self.public)
     }
+
+    /// Writes both files, the private one for its owner only, and never over one that is there.
+    ///
+    /// Blocks.
+    ///
+    /// # Errors
+    /// `Key` when one of them is there or cannot be written; then neither is written.
+    pub fn save(&self, private: &Path, public: &Path) -> Result<()> {
+        create(private, &self.private, 0o600)?;
+        create(public, &self.public, 0o644).inspect_err(|_| {
+            // It was made just now, and is of no use alone.
+            let _ = fs::remove_file(private);
+        })
+    }
 }
 
 /// Without the private key, though it is encrypted.
@@ -62,6 +80,19 @@ impl fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyPair").field("public", &self.public).finish_non_exhaustive()
     }
+}
+
+fn create(path: &Path, content: &str, mode: u32) -> Result<()> {
+    let failed = |error: io::Error| Error::key(format!("{}: {error}", path.display()));
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
+    #[cfg(not(unix))]
+    let _ = mode;
+    let mut file = options.open(path).map_err(failed)?;
+    let written = file.write_all(content.as_bytes()).and_then(|()| file.sync_all());
+    written.inspect_err(|_| drop(fs::remove_file(path))).map_err(failed)
 }
 
 pub(super) fn decrypt(file: &[u8], password: &str) -> Result<Vec<u8>> {

@@ -1,5 +1,6 @@
 //! Rekor: a log that shows itself to everybody, of version 1 and of version 2.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
@@ -12,6 +13,8 @@ use skep_registry::Digest;
 
 use crate::key::PrivateKey;
 use crate::testing::Failure;
+use crate::testing::hex;
+use crate::testing::sorted;
 use crate::testing::tree::Proof;
 use crate::testing::tree::Tree;
 
@@ -21,11 +24,21 @@ pub(super) struct Rekor {
     name: &'static str,
     key: PrivateKey,
     tree: Mutex<Tree>,
+    /// What was answered, by the content of the entry; of version 1 only.
+    entries: Mutex<HashMap<String, Value>>,
+}
+
+/// What became of an entry.
+pub(super) enum Entered {
+    /// It is in the log now.
+    New(Value),
+    /// It was there before, by this name.
+    Standing(String),
 }
 
 impl Rekor {
     pub(super) fn new(name: &'static str) -> Result<Self, Failure> {
-        Ok(Self { name, key: PrivateKey::generate()?, tree: Mutex::default() })
+        Ok(Self { name, key: PrivateKey::generate()?, tree: Mutex::default(), entries: Mutex::default() })
     }
 
     pub(super) fn key(&self) -> &PrivateKey {
@@ -33,7 +46,7 @@ impl Rekor {
     }
 
     /// Enters a `hashedrekord` or a `dsse` of version 0.0.1.
-    pub(super) fn enter(&self, request: &Value) -> Result<Value, Failure> {
+    pub(super) fn enter(&self, request: &Value) -> Result<Entered, Failure> {
         let spec = &request["spec"];
         let body = match request["kind"].as_str() {
             Some("hashedrekord") => {
@@ -60,17 +73,22 @@ impl Rekor {
             }
             kind => return Err(format!("entries of kind {kind:?} are not known").into()),
         };
-        let body = STANDARD.encode(sorted(&body).to_string());
-        let proof = self.add(&STANDARD.decode(&body)?);
+        let body = sorted(&body).to_string();
+        let id = Digest::sha256(body.as_bytes()).hex().to_owned();
+        if self.entry(&id).is_some() {
+            return Ok(Entered::Standing(id));
+        }
+        let proof = self.add(body.as_bytes());
+        let body = STANDARD.encode(body);
         let checkpoint = self.checkpoint(&proof, &format!("{} - 1", self.name))?;
-        let (time, id) = (Timestamp::now().as_second(), self.key.public_key().fingerprint());
-        let promise = json!({"body": body, "integratedTime": time, "logID": id.hex(), "logIndex": proof.index});
+        let (time, log) = (Timestamp::now().as_second(), self.key.public_key().fingerprint());
+        let promise = json!({"body": body, "integratedTime": time, "logID": log.hex(), "logIndex": proof.index});
         let promise = STANDARD.encode(self.key.sign(sorted(&promise).to_string().as_bytes())?);
         let hashes: Vec<String> = proof.hashes.iter().map(|hash| hex(hash)).collect();
-        Ok(json!({format!("{:064x}", proof.index): {
+        let entry = json!({&id: {
             "body": body,
             "integratedTime": time,
-            "logID": id.hex(),
+            "logID": log.hex(),
             "logIndex": proof.index,
             "verification": {
                 "inclusionProof": {
@@ -82,7 +100,14 @@ impl Rekor {
                 },
                 "signedEntryTimestamp": promise,
             },
-        }}))
+        }});
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(id, entry.clone());
+        Ok(Entered::New(entry))
+    }
+
+    /// An entry of version 1 by its name, as it was answered.
+    pub(super) fn entry(&self, id: &str) -> Option<Value> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     /// Enters a `hashedrekord` of version 0.0.2, and answers as a bundle has it.
@@ -132,21 +157,4 @@ impl Rekor {
 fn canonical(content: &Value) -> Result<String, Failure> {
     let pem = String::from_utf8(STANDARD.decode(content.as_str().ok_or("no key")?)?)?;
     Ok(STANDARD.encode(format!("{}\n", pem.replace("\r\n", "\n").trim_end())))
-}
-
-/// The same value with all keys in lexical order, whichever map serde_json was built with.
-fn sorted(value: &Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let mut entries: Vec<_> = map.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
-            entries.sort_by(|one, other| one.0.cmp(&other.0));
-            Value::Object(entries.into_iter().collect())
-        }
-        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
-        other => other.clone(),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

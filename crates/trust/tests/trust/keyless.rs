@@ -290,6 +290,8 @@ async fn tokens_of_ci_are_found() {
         (vec![("GITLAB_CI", "true".to_owned()), given], EMAIL),
         (vec![("SIGSTORE_ID_TOKEN", "not a token".to_owned())], "error"),
         (without, "error"),
+        (vec![("GCE_METADATA_HOST", sigstore.address().to_string())], "builder@acme.iam.gserviceaccount.com"),
+        (vec![("GITLAB_CI", "true".to_owned())], "error"),
     ];
     for (environment, expected) in cases {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
@@ -298,6 +300,8 @@ async fn tokens_of_ci_are_found() {
         for variable in ["GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "CIRCLECI", "SIGSTORE_ID_TOKEN"] {
             command.env_remove(variable);
         }
+        // And on a machine that has an account.
+        command.env("GCE_METADATA_HOST", "127.0.0.1:9");
         let output = command.envs(environment.clone()).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.contains("1 passed"), "{expected}: {environment:?}: {said}");

@@ -25,7 +25,7 @@ use skep_trust::testing::Sigstore;
 const PASSWORD: &str = "hunter2";
 
 /// A private key in each form it is written in, its public half, and what it is.
-const KEYS: [(&str, &str, KeyKind); 11] = [
+const KEYS: [(&str, &str, KeyKind); 14] = [
     ("p256.pkcs8.pem", "p256.pub", KeyKind::P256),
     ("p256.sec1.pem", "p256.pub", KeyKind::P256),
     ("p256.encrypted.pem", "p256.pub", KeyKind::P256),
@@ -34,9 +34,12 @@ const KEYS: [(&str, &str, KeyKind); 11] = [
     ("p256.cosign-old.pem", "p256.pub", KeyKind::P256),
     ("p384.pkcs8.pem", "p384.pub", KeyKind::P384),
     ("p384.sec1.pem", "p384.pub", KeyKind::P384),
+    ("p384.encrypted.pem", "p384.pub", KeyKind::P384),
     ("rsa.pkcs8.pem", "rsa.pub", KeyKind::Rsa),
     ("rsa.pkcs1.pem", "rsa.pub", KeyKind::Rsa),
+    ("rsa.encrypted.pem", "rsa.pub", KeyKind::Rsa),
     ("ed25519.pkcs8.pem", "ed25519.pub", KeyKind::Ed25519),
+    ("ed25519.encrypted.pem", "ed25519.pub", KeyKind::Ed25519),
 ];
 
 fn private(name: &str) -> PrivateKey {
@@ -132,6 +135,30 @@ async fn a_pair_that_was_generated_signs_and_opens_with_its_password_only() {
 }
 
 #[test]
+fn a_pair_is_written_once_and_the_private_key_is_its_owners() {
+    let directory = tempfile::tempdir().unwrap();
+    let [private, public] = ["cosign.key", "cosign.pub"].map(|name| directory.path().join(name));
+    let pair = generate_key_pair(PASSWORD).unwrap();
+    pair.save(&private, &public).unwrap();
+    assert_eq!(std::fs::read_to_string(&private).unwrap(), pair.private);
+    assert_eq!(std::fs::read_to_string(&public).unwrap(), pair.public);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(&private).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let other = generate_key_pair(PASSWORD).unwrap();
+    let error = other.save(&private, &public).unwrap_err().to_string();
+    assert!(error.contains("cosign.key"), "{error}");
+    // One is there, so neither is written.
+    std::fs::remove_file(&private).unwrap();
+    let error = other.save(&private, &public).unwrap_err().to_string();
+    assert!(error.contains("cosign.pub"), "{error}");
+    assert!(!private.exists());
+    assert_eq!(std::fs::read_to_string(&public).unwrap(), pair.public);
+}
+
+#[test]
 fn passwords_that_are_wrong_or_missing_are_said_to_be() {
     for name in ["p256.encrypted.pem", "p256.scrypt.pem", "p256.cosign.pem", "p256.cosign-old.pem"] {
         let pem = text(&format!("keys/{name}"));
@@ -149,11 +176,16 @@ fn keys_of_other_kinds_are_refused() {
         ("p521.pkcs8.pem", "key: wanted P-256, P-384, RSA or Ed25519"),
         ("rsa1024.pem", "key: wanted P-256, P-384, RSA or Ed25519"),
         ("p256.legacy.pem", "key: encrypted by OpenSSL's old method"),
+        ("p256.pbes1.pem", "key: PKCS#"),
+        ("p256.des3.pem", "key: PKCS#"),
+        ("p256.sha1.pem", "key: PKCS#"),
         ("p256.pub", "key: wanted a PEM block with a private key, got [\"PUBLIC KEY\"]"),
     ];
     for (name, why) in cases {
         let error = PrivateKey::from_pem(&text(&format!("keys/{name}")), Some(PASSWORD)).unwrap_err().to_string();
         assert!(error.starts_with(why), "{name}: {error}");
+        let is_convertible = ["legacy", "pbes1", "des3", "sha1"].iter().any(|method| name.contains(method));
+        assert_eq!(error.contains("`openssl pkcs8 -topk8"), is_convertible, "{name}: {error}");
     }
     assert!(PublicKey::from_pem(&text("keys/p521.pub")).unwrap_err().to_string().contains("unsupported"));
     let error = PublicKey::from_pem(&text("keys/p256.pkcs8.pem")).unwrap_err().to_string();
@@ -209,6 +241,80 @@ async fn keys_can_have_witnesses_who_are_checked() {
         let verifier = Verifier::default().trust_root(&root(&foreign)).unwrap().trust_key(public(half));
         let report = verifier.inspect(&registry, &repo(), &subject).await.unwrap();
         assert_eq!(report.nearest().unwrap().stage, Stage::Log, "{name}: {report}");
+    }
+}
+
+#[tokio::test]
+async fn keys_are_entered_into_logs_made_of_tiles() {
+    let sigstore = Sigstore::start().await.unwrap();
+    let configured = Witnesses::from_signing_config(&sigstore.signing_config()).unwrap();
+    for (witnesses, is_stamped) in [(Witnesses::default().with_log_tiles(sigstore.url()), false), (configured, true)] {
+        for format in [SignFormat::Statement, SignFormat::Message] {
+            let (registry, subject) = site().await;
+            let signer = KeySigner::new(private("p256.cosign.pem")).with_witnesses(witnesses.clone());
+            sign(&registry, &repo(), &subject, &signer, &SignOptions { format, created: None }).await.unwrap();
+            let verifier = Verifier::default().trust_root(&root(&sigstore)).unwrap();
+            let verifier = verifier.trust_key(public("p256.pub")).require_key_log(true);
+            let report = verifier.inspect(&registry, &repo(), &subject).await.unwrap();
+            let verified = report.require_signature().unwrap_or_else(|error| panic!("{format:?}: {error}"));
+            assert!(verified.checks().contains(&Check::Log));
+            assert_eq!(verified.checks().contains(&Check::Timestamp), is_stamped);
+            let log = &verified.log_entries()[0];
+            assert_eq!((log.log.as_str(), log.kind), ("tiles.test", "hashedrekord"));
+            // Another key in the entry, or none that is trusted, is another signer.
+            let other = Verifier::default().trust_root(&root(&sigstore)).unwrap().trust_key(public("p384.pub"));
+            assert_eq!(other.inspect(&registry, &repo(), &subject).await.unwrap().verified, []);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_log_does_not_take_is_refused_before_it_is_signed() {
+    let away = "http://127.0.0.1:9";
+    let (one, two) = (Witnesses::default().with_log(away), Witnesses::default().with_log_tiles(away));
+    let cases = [
+        ("ed25519.pkcs8.pem", &one, SignFormat::Message, "a Rekor of version 1 takes statements of every key"),
+        ("p384.pkcs8.pem", &one, SignFormat::Message, "a Rekor of version 1 takes statements of every key"),
+        ("ed25519.pkcs8.pem", &two, SignFormat::Statement, "a Rekor of version 2 takes signatures of P-256 keys only"),
+        ("rsa.pkcs8.pem", &two, SignFormat::Message, "a Rekor of version 2 takes signatures of P-256 keys only"),
+        ("p384.pkcs8.pem", &two, SignFormat::Message, "a Rekor of version 2 takes signatures of P-256 keys only"),
+    ];
+    for (name, witnesses, format, why) in cases {
+        let (registry, subject) = site().await;
+        let signer = KeySigner::new(private(name)).with_witnesses(witnesses.clone());
+        let options = SignOptions { format, created: None };
+        let error = sign(&registry, &repo(), &subject, &signer, &options).await.unwrap_err();
+        assert!(matches!(error, Error::Key { .. }) && error.to_string().contains(why), "{name}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_key_is_entered_and_again() {
+    let sigstore = Sigstore::start().await.unwrap();
+    let witnesses = Witnesses::default().with_log(sigstore.url());
+    let kinds = [
+        ("p256", SignFormat::Message),
+        ("p256", SignFormat::Statement),
+        ("p384", SignFormat::Statement),
+        ("rsa", SignFormat::Message),
+        ("rsa", SignFormat::Statement),
+        ("ed25519", SignFormat::Statement),
+    ];
+    for (kind, format) in kinds {
+        let (registry, subject) = site().await;
+        let signer = KeySigner::new(private(&format!("{kind}.pkcs8.pem"))).with_witnesses(witnesses.clone());
+        let verifier = Verifier::default().trust_root(&root(&sigstore)).unwrap();
+        let verifier = verifier.trust_key(public(&format!("{kind}.pub"))).require_key_log(true);
+        let options = SignOptions { format, created: None };
+        // RSA and Ed25519 sign the same in the same way again, and the log has it already.
+        let attached = [
+            sign(&registry, &repo(), &subject, &signer, &options).await.unwrap(),
+            sign(&registry, &repo(), &subject, &signer, &options).await.unwrap(),
+        ];
+        let is_same = attached[0].manifest.digest() == attached[1].manifest.digest();
+        assert_eq!(is_same, ["rsa", "ed25519"].contains(&kind), "{kind}");
+        let report = verifier.inspect(&registry, &repo(), &subject).await.unwrap();
+        assert_eq!(report.signatures().count(), if is_same { 1 } else { 2 }, "{kind} {format:?}: {report}");
     }
 }
 

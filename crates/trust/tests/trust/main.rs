@@ -8,5 +8,7 @@ mod fixtures;
 mod holes;
 mod keyless;
 mod keys;
+mod login;
 mod mutants;
+mod services;
 mod wire;
