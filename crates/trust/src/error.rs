@@ -31,6 +31,12 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// Nobody tells how something was built.
+    #[error("provenance: {why}")]
+    Provenance {
+        /// What was wanted and what came.
+        why: String,
+    },
     /// The registry failed.
     #[error(transparent)]
     Registry(#[from] skep_registry::Error),

@@ -42,6 +42,7 @@ mod key;
 mod keyless;
 mod limits;
 mod pattern;
+mod provenance;
 mod report;
 mod root;
 #[cfg(feature = "keyless")]
@@ -76,6 +77,8 @@ pub use key::generate_key_pair;
 pub use keyless::KeylessSigner;
 pub use limits::Limits;
 pub use pattern::Pattern;
+pub use provenance::SLSA_PROVENANCE;
+pub use provenance::slsa_provenance;
 pub use report::Rejection;
 pub use report::Report;
 pub use report::Stage;

@@ -10,5 +10,6 @@ mod keyless;
 mod keys;
 mod login;
 mod mutants;
+mod provenance;
 mod services;
 mod wire;
