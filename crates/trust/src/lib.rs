@@ -54,6 +54,8 @@ mod subject;
 pub mod testing;
 #[cfg(feature = "keyless")]
 mod token;
+#[cfg(feature = "tuf")]
+mod update;
 mod verified;
 mod verifier;
 #[cfg(feature = "keyless")]
@@ -102,6 +104,10 @@ pub use subject::Subject;
 pub use token::DeviceCode;
 #[cfg(feature = "keyless")]
 pub use token::IdentityToken;
+#[cfg(feature = "tuf")]
+pub use update::Updated;
+#[cfg(feature = "tuf")]
+pub use update::Updates;
 pub use verified::Attestation;
 pub use verified::Check;
 pub use verified::Kind;

@@ -75,23 +75,11 @@ impl TrustedRoot {
         Self::parse(&name, &json, evidence)
     }
 
-    /// Fetches the root of the public Sigstore by TUF, from the root of updates that is built in.
-    ///
-    /// # Errors
-    /// `Trust` when it cannot be fetched or its signatures do not hold.
-    #[cfg(feature = "tuf")]
-    pub async fn fetch() -> Result<Self> {
-        let inner = sigstore_trust_root::TrustedRoot::from_tuf(sigstore_trust_root::TufConfig::production())
-            .await
-            .map_err(|error| Error::trust("sigstore", error))?;
-        Self::usable(Self { inner, evidence: Evidence::default(), name: "sigstore".to_owned() })
-    }
-
     fn embedded(name: &str, instance: SigstoreInstance, evidence: Evidence) -> Result<Self> {
         Self::parse(name, instance.embedded_trusted_root_json(), evidence)
     }
 
-    fn parse(name: &str, json: &str, evidence: Evidence) -> Result<Self> {
+    pub(crate) fn parse(name: &str, json: &str, evidence: Evidence) -> Result<Self> {
         let inner = sigstore_trust_root::TrustedRoot::from_json(json).map_err(|error| Error::trust(name, error))?;
         Self::usable(Self { inner, evidence, name: name.to_owned() })
     }

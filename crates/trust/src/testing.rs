@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use jiff::SignedDuration;
+use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -36,6 +38,7 @@ mod login;
 mod rekor;
 mod timestamp;
 mod tree;
+mod updates;
 
 pub use identity::Who;
 
@@ -63,6 +66,7 @@ struct All {
     rekor: rekor::Rekor,
     tiles: rekor::Rekor,
     timestamps: timestamp::Authority,
+    updates: updates::Updates,
 }
 
 impl Sigstore {
@@ -87,9 +91,12 @@ impl Sigstore {
             rekor: rekor::Rekor::new("rekor.test")?,
             tiles: rekor::Rekor::new("tiles.test")?,
             timestamps: timestamp::Authority::new()?,
+            updates: updates::Updates::new()?,
         });
         let task = tokio::spawn(http::serve(listener, services.clone()));
-        Ok(Self { address, services, task })
+        let sigstore = Self { address, services, task };
+        sigstore.publish_updates(1, Timestamp::now() + SignedDuration::from_hours(24 * 365))?;
+        Ok(sigstore)
     }
 
     /// Where it listens.
@@ -120,6 +127,26 @@ impl Sigstore {
             ("ACTIONS_ID_TOKEN_REQUEST_URL", format!("{}/ambient?run=1", self.url())),
             ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", self.token(who)?),
         ])
+    }
+
+    /// The address of its TUF repository, where it publishes trusted root and signing configuration.
+    pub fn updates_url(&self) -> String {
+        format!("{}/tuf", self.url())
+    }
+
+    /// The `root.json` that its updates are believed by.
+    pub fn updates_root(&self) -> &str {
+        self.services.updates.root()
+    }
+
+    /// Publishes trusted root and signing configuration again, as a version, which may be one that was before, until a
+    /// time, which may be over. At first it is version 1, for a year.
+    ///
+    /// # Errors
+    /// `Key` when there is no randomness.
+    pub fn publish_updates(&self, version: u32, expires: Timestamp) -> Result<(), Error> {
+        let targets = [("trusted_root.json", self.trusted_root()), ("signing_config.v0.2.json", self.signing_config())];
+        self.services.updates.publish(version, expires, &targets).map_err(|error| Error::key(error.to_string()))
     }
 
     /// Ends the logins that are under way, as if nobody had come in time.

@@ -92,10 +92,15 @@ async fn dispatch(all: &All, request: Request<Incoming>) -> Result<Response<Full
         },
         "/api/v2/log/entries" => say(201, all.tiles.enter_tile(&serde_json::from_slice(&body)?)?),
         "/timestamp" => Ok(respond(201, "application/timestamp-reply", all.timestamps.stamp(&body)?)),
-        path => match path.strip_prefix("/api/v1/log/entries/").and_then(|id| all.rekor.entry(id)) {
-            Some(entry) => say(200, entry),
-            None => Ok(respond(404, "text/plain", "")),
-        },
+        path => {
+            let file = path.strip_prefix("/tuf/").and_then(|path| all.updates.file(path));
+            let entry = path.strip_prefix("/api/v1/log/entries/").and_then(|id| all.rekor.entry(id));
+            match (file, entry) {
+                (Some(file), _) => Ok(respond(200, JSON, file)),
+                (None, Some(entry)) => say(200, entry),
+                (None, None) => Ok(respond(404, "text/plain", "")),
+            }
+        }
     }
 }
 

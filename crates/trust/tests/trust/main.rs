@@ -12,4 +12,6 @@ mod login;
 mod mutants;
 mod provenance;
 mod services;
+#[cfg(feature = "tuf")]
+mod tuf;
 mod wire;
