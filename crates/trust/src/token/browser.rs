@@ -86,7 +86,11 @@ async fn wait(listener: TcpListener, expected: Arc<Expected>) -> Result<String> 
                     connections.spawn(serve(stream, expected.clone()));
                 }
             }
-            Some(Ok(Some(answer))) = connections.join_next() => return answer,
+            Some(ended) = connections.join_next() => {
+                if let Ok(Some(answer)) = ended {
+                    return answer;
+                }
+            }
         }
     }
 }
