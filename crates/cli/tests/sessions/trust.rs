@@ -218,7 +218,7 @@ fn an_identity_signs_and_is_verified() {
     for who in [
         format!("--identity dev@acme.example --issuer {issuer}"),
         format!("--identity glob:*@acme.example --issuer {issuer}"),
-        format!("--identity regex:(dev|ops)@acme[.]example --issuer glob:**"),
+        "--identity regex:(dev|ops)@acme[.]example --issuer glob:**".to_owned(),
         format!("--identity ops@acme.example --identity dev@acme.example --issuer {issuer}"),
     ] {
         // What is needed is in the layout: no connection is opened.
