@@ -20,7 +20,8 @@ impl Policies {
     ///
     /// A reference is written with its host: `registry.example/acme/site:v1`, `registry.example/acme/site@sha256:…`. A
     /// pattern applies to a reference if it matches that, or that without tag and digest. So
-    /// `registry.example/acme/*` applies to everything in these repositories, by whatever tag or digest it is asked for.
+    /// `registry.example/acme/*` applies to everything in these repositories, by whatever tag or digest it is asked for;
+    /// a pattern with a tag does not apply to what is asked for by digest.
     pub fn for_references(mut self, pattern: Pattern, policy: Policy) -> Self {
         self.0.push((pattern, policy));
         self
