@@ -96,9 +96,10 @@ fn with_aliases(arg: Arg, config: &Config) -> Arg {
 
 /// What a flag is called in the table `default` of the file: its variable without the `SKEP_`.
 fn key(arg: &Arg) -> Option<String> {
-    // The file cannot say which file it is; and a flag takes the place of its default, but not of a policy.
+    // The file cannot say which file it is, and is printed, so it has no token; and a flag takes the place of its
+    // default, but not of a policy.
     let variable = arg.get_env()?.to_str()?.strip_prefix("SKEP_")?;
-    if ["CONFIG", "POLICY"].contains(&variable) {
+    if ["CONFIG", "IDENTITY_TOKEN", "POLICY"].contains(&variable) {
         return None;
     }
     Some(variable.to_lowercase().replace('_', "-"))

@@ -444,12 +444,9 @@ fn a_push_signs_what_it_pushed() {
     let came = run(&desk, "push --sign --key k.pub site oci:store:v2");
     assert_eq!((came.exit, desk.run("digest oci:store:v2").exit), (2, 4), "{came:?}");
     // A service that fails afterwards is said beside what was pushed.
-    let config = "[default]\nidentity-token = 'own/token'\n";
     let own = sigstore(&desk, "dev@acme.example");
-    fs::create_dir_all(desk.path(".config/skep")).unwrap();
-    fs::write(desk.path(".config/skep/config.toml"), config).unwrap();
     own.served.stop();
-    let came = run(&desk, "push --sign --signing-config own/signing_config.json site oci:store:v3");
+    let came = run(&desk, &format!("push --sign {} site oci:store:v3", own.sign));
     assert!(came.exit != 0 && came.err.contains("pushed oci:store@sha256:"), "{came:?}");
     assert_eq!(desk.run("digest oci:store:v3").exit, 0);
 }
@@ -471,6 +468,7 @@ fn whoever_accepts_nobody_made_a_mistake() {
         ("verify --key nothing.pub oci:store:v1", "nothing.pub"),
         ("sign oci:store:v1", "nobody says who signs"),
         ("sign --key k.key --identity-token k.pub oci:store:v1", "both a key and an identity are given"),
+        ("config set default.identity-token own/token", "no flag"),
         ("sign --identity-token k.pub oci:store:v1", "identity token"),
         ("sign --fulcio-url http://127.0.0.1:1 --identity-token k.pub oci:store:v1", "--rekor-url"),
         ("sign --fulcio-url id.example --rekor-url http://127.0.0.1:1 oci:store:v1", "https://"),
