@@ -3,7 +3,8 @@
 //! A [`Subject`] is a manifest whose bytes are in hand. A [`Signer`] signs it, and [`sign`] and [`attest`] attach what
 //! came of it as a referrer. A [`Verifier`] trusts roots, identities and keys; it finds what is attached to a subject
 //! and gives a [`Report`] of what holds, each as a [`Verified`], and of what does not and why. Nothing else makes a
-//! [`Verified`], so whoever decides by one decides by what was signed, by whom it should, about these bytes.
+//! [`Verified`], so whoever decides by one decides by what was signed, by whom it should, about these bytes. A [`Policy`]
+//! says what has to hold before a manifest is used, of rules over what verifiers verified; a [`PolicyFile`] has one in YAML.
 //!
 //! ```
 //! use serde_json::json;

@@ -144,3 +144,42 @@ fn malformed(pattern: &str, why: &str) -> Error {
 }
 
 pub(super) const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Certificate;
+    use crate::identity::Claims;
+
+    #[test]
+    fn pipelines_are_accepted_by_project_and_ref() {
+        let accepts = |pipelines: &GitLab, identity: &str, project: &str, reference: &str| {
+            let claims = Claims {
+                repository: Some(format!("https://gitlab.com/{project}")),
+                reference: Some(reference.to_owned()),
+                ..Claims::default()
+            };
+            let issuer = "https://gitlab.com".to_owned();
+            let identity = format!("https://gitlab.com/{identity}");
+            pipelines.identity().unwrap().matches(&Certificate { identity, issuer, claims }).is_ok()
+        };
+        let main = GitLab::of("acme/site").on(Refs::default().or_branch("main"));
+        let good = "acme/site//.gitlab-ci.yml@refs/heads/main";
+        let (branch, tag) = ("refs/heads/main", "refs/tags/v1");
+        assert!(accepts(&main, good, "acme/site", branch));
+        assert!(accepts(&GitLab::of("acme/*"), good, "acme/site", branch));
+        assert!(accepts(&main, "acme/site//ci/release.yml@refs/heads/main", "acme/site", branch));
+        let others = [
+            ("acme/site//.gitlab-ci.yml@refs/tags/v1", "acme/site", tag),
+            ("acme/site//.gitlab-ci.yml@refs/heads/x@refs/heads/main", "acme/site", "refs/heads/x@refs/heads/main"),
+            ("acme/site-evil//.gitlab-ci.yml@refs/heads/main", "acme/site-evil", branch),
+            ("evil/acme/site//.gitlab-ci.yml@refs/heads/main", "evil/acme/site", branch),
+            ("evil/site//.gitlab-ci.yml@refs/heads/main", "acme/site", branch),
+            (good, "evil/site", branch),
+        ];
+        for (identity, project, reference) in others {
+            assert!(!accepts(&main, identity, project, reference), "{identity}");
+        }
+        assert!(!accepts(&main.clone().at("gitlab.acme.example"), good, "acme/site", branch));
+    }
+}

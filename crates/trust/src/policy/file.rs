@@ -10,6 +10,7 @@ use serde_saphyr::Spanned;
 use super::Policy;
 use crate::error::Error;
 use crate::error::Result;
+use crate::report::tame;
 
 mod build;
 mod schema;
@@ -103,7 +104,10 @@ impl PolicyFile {
             Ok(block) => Ok(Self { name, base, block }),
             Err(error) => {
                 let line = error.location().map_or(1, |location| location.line());
-                Err(Error::policy(format!("{name}:{line}"), crate::report::tame(&error.to_string())))
+                let why = error.to_string();
+                // The place is said once, in front.
+                let why = why.split_once(" at line ").map_or(why.as_str(), |(why, _)| why);
+                Err(Error::policy(format!("{name}:{line}"), tame(why)))
             }
         }
     }

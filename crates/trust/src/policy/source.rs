@@ -44,10 +44,12 @@ impl Source {
 /// `Pattern` when it is neither, or names a ref.
 pub(super) fn repository(text: &str) -> Result<Pattern> {
     let malformed = |why: &str| Error::Pattern { pattern: text.to_owned(), why: why.to_owned() };
-    let url = match text.contains("://") {
-        true => text.to_owned(),
-        false if text.split('/').count() == 2 => format!("https://github.com/{text}"),
-        false => return Err(malformed("wanted a repository, as owner/name or as URL")),
+    let url = match text.split_once('/') {
+        _ if text.contains("://") => text.to_owned(),
+        Some((owner, name)) if !owner.is_empty() && !name.is_empty() && !name.contains('/') => {
+            format!("https://github.com/{text}")
+        }
+        _ => return Err(malformed("wanted a repository, as owner/name or as URL")),
     };
     let source = Source::parse(&url).ok_or_else(|| malformed("wanted a repository, as https://host/owner/name"))?;
     if source.reference.is_some() || source.repository["https://".len()..].starts_with('*') {

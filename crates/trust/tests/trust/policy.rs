@@ -1,6 +1,8 @@
 //! Policies are what boolean algebra says, deny what cannot be known, and say why.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -20,6 +22,7 @@ use skep_trust::SignOptions;
 use skep_trust::Verdict;
 use skep_trust::Verified;
 use skep_trust::Verifier;
+use skep_trust::find;
 use skep_trust::sign;
 
 use crate::common::*;
@@ -218,6 +221,29 @@ async fn each_part_has_its_own_verifier() {
         [Policy::signed(Arc::clone(&dev_verifier)), Policy::attested(dev_verifier, TESTS), policy.clone()],
     );
     assert!(decide(&two_of_three, &registry, &subject).await.is_allowed());
+}
+
+#[tokio::test]
+async fn deciding_asks_the_registry_what_one_search_does() {
+    let (registry, subject) = site().await;
+    let ((dev, dev_verifier), (_, tests_verifier)) = (trusted_key(), trusted_key());
+    sign(&registry, &repo(), &subject, &dev, &SignOptions::default()).await.unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let registry = skep_registry::guarded(registry, move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    });
+    find(&registry, &repo(), &subject, &Limits::default()).await.unwrap();
+    let once = asked.swap(0, Ordering::Relaxed);
+    let (dev, tests) = (Arc::new(dev_verifier), Arc::new(tests_verifier));
+    let policy = Policy::any_of([
+        Policy::signed(Arc::clone(&dev)),
+        Policy::attested(dev, TESTS),
+        Policy::not(Policy::attested(tests, TESTS)),
+    ]);
+    assert!(decide(&policy, &registry, &subject).await.is_allowed());
+    assert_eq!(asked.load(Ordering::Relaxed), once);
 }
 
 #[tokio::test]
