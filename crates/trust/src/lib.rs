@@ -43,6 +43,8 @@ mod keyless;
 mod limits;
 mod pattern;
 mod policy;
+#[cfg(feature = "rego")]
+mod rego;
 mod report;
 mod root;
 mod sign;
@@ -87,6 +89,8 @@ pub use policy::Rule;
 pub use policy::Signature;
 pub use policy::Support;
 pub use policy::Verdict;
+#[cfg(feature = "rego")]
+pub use rego::Rego;
 pub use report::Rejection;
 pub use report::Report;
 pub use report::Stage;

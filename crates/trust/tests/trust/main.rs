@@ -9,4 +9,6 @@ mod holes;
 mod keyless;
 mod keys;
 mod mutants;
+#[cfg(feature = "rego")]
+mod rego;
 mod wire;
