@@ -4,6 +4,10 @@
 //! `cargo fuzz` builds, which sets `cfg(fuzzing)`, and in tests.
 
 use std::sync::LazyLock;
+#[cfg(feature = "rego")]
+use std::time::Duration;
+#[cfg(feature = "rego")]
+use std::time::Instant;
 
 use bytes::Bytes;
 use skep_registry::Annotations;
@@ -14,6 +18,8 @@ use crate::cosign::Legacy;
 use crate::identity::IdentityPattern;
 use crate::key::PrivateKey;
 use crate::limits::Limits;
+#[cfg(feature = "rego")]
+use crate::rego::Rego;
 use crate::root::TrustedRoot;
 use crate::statement;
 use crate::subject::Subject;
@@ -76,6 +82,23 @@ pub fn intoto(bytes: &[u8]) {
     assert_eq!((again.predicate_type, again.predicate), (attestation.predicate_type, attestation.predicate));
 }
 
+/// Policies, and behind a zero byte the input: what does not compile is refused, what takes long denies, and the same
+/// is decided again.
+#[cfg(feature = "rego")]
+pub fn rego(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (policy, input) = text.split_once('\0').unwrap_or((&text, "{}"));
+    let began = Instant::now();
+    let Ok(rego) = Rego::from_source("fuzz", &format!("package blob.policy\n{policy}")) else { return };
+    let once = rego.clone().with_time_limit(Duration::from_millis(50)).decide(input.to_owned());
+    // More than the limit, for compiling, and for calls between two looks at the clock.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let is_fixed = !policy.contains("now_ns");
+    if is_fixed && once.as_ref().is_ok() {
+        assert_eq!(rego.with_time_limit(Duration::from_secs(5)).decide(input.to_owned()), once);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -109,6 +132,14 @@ mod tests {
             dsse(&damaged(&format!("{envelope:>width$}{log}", width = log.len()), at, length, &text));
             let image = format!(r#"{{"critical":{{"image":{{"docker-manifest-digest":"{}"}},"type":"cosign container image signature"}}}}"#, SUBJECT.digest());
             dsse(&damaged(&image, at, length, &text));
+        }
+
+        #[test]
+        #[cfg(feature = "rego")]
+        fn policies_end_whatever_is_in_them(at: usize, length in 0usize..9, text in "(\\{|\\}|\\[|\\]|\\(|\\)|\"|:=|,|not |some |every |in |if |with |as |x|0|1e99|\\PC){0,6}") {
+            let good = "allow if {\n\tsome x in input.l\n\tnot startswith(x.a, \"b\")\n}\ndeny contains sprintf(\"%d\", [y]) if {\n\tevery y in [1, 2] { y > f(input.n) }\n}\nf(x) := x + 1 if x > 2 else := 3\n\0{\"l\": [{\"a\": \"c\"}], \"n\": 1}";
+            rego(good.as_bytes());
+            rego(&damaged(good, at, length, &text));
         }
 
         #[test]
