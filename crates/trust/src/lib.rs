@@ -3,7 +3,8 @@
 //! A [`Subject`] is a manifest whose bytes are in hand. A [`Signer`] signs it, and [`sign`] and [`attest`] attach what
 //! came of it as a referrer. A [`Verifier`] trusts roots, identities and keys; it finds what is attached to a subject
 //! and gives a [`Report`] of what holds, each as a [`Verified`], and of what does not and why. Nothing else makes a
-//! [`Verified`], so whoever decides by one decides by what was signed, by whom it should, about these bytes.
+//! [`Verified`], so whoever decides by one decides by what was signed, by whom it should, about these bytes. A [`Policy`]
+//! says what has to hold before a manifest is used, of rules over what verifiers verified; a [`PolicyFile`] has one in YAML.
 //!
 //! ```
 //! use serde_json::json;
@@ -82,11 +83,20 @@ pub use pattern::Pattern;
 pub use policy::Attested;
 pub use policy::Decision;
 pub use policy::Facts;
+pub use policy::Field;
+pub use policy::GitHubActions;
+pub use policy::GitLab;
+pub use policy::Mismatch;
 pub use policy::Outcome;
+pub use policy::Policies;
 pub use policy::Policy;
+pub use policy::PolicyFile;
+pub use policy::Provenance;
+pub use policy::Refs;
 pub use policy::Refusal;
 pub use policy::Rule;
 pub use policy::Signature;
+pub use policy::Slsa;
 pub use policy::Support;
 pub use policy::Verdict;
 #[cfg(feature = "rego")]

@@ -4,11 +4,15 @@
 mod common;
 mod conformance;
 mod cosign;
+mod files;
 mod fixtures;
 mod holes;
 mod keyless;
 mod keys;
 mod mutants;
+mod policy;
+mod policy_holes;
 #[cfg(feature = "rego")]
 mod rego;
+mod slsa;
 mod wire;

@@ -10,6 +10,7 @@ use skep_registry::Memory;
 use skep_trust::Facts;
 use skep_trust::KeySigner;
 use skep_trust::Policy;
+use skep_trust::PolicyFile;
 use skep_trust::Predicate;
 use skep_trust::PrivateKey;
 use skep_trust::PublicKey;
@@ -322,6 +323,29 @@ async fn what_nests_deeply_is_refused_or_decides() {
         }
         assert!(began.elapsed() < Duration::from_secs(20), "{}: {:?}", &text[..40], began.elapsed());
     }
+}
+
+#[tokio::test]
+async fn a_policy_file_names_policies_in_rego() {
+    let case = Case::new().await;
+    case.attest("https://example.com/tests/v1", &json!({"failed": 1})).await;
+    case.sign(&case.signer).await;
+    let directory = std::env::temp_dir().join(format!("skep-rego-{}", std::process::id()));
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("cosign.pub"), case.key.to_pem()).unwrap();
+    let file = "signature: {key: {path: cosign.pub}}\nrego: {file: tests.rego}\n";
+    let text = "package blob.policy\nallow := true\ndeny contains \"a test failed\" if input.attestations[_].predicate.failed > ";
+    for (most, allows) in [(0, false), (1, true)] {
+        std::fs::write(directory.join("tests.rego"), format!("{text}{most}")).unwrap();
+        let policy = PolicyFile::parse(file, &directory).unwrap().policy().unwrap();
+        let decision = policy.decide(&case.registry, &repo(), &case.subject, REFERENCE).await.unwrap();
+        assert_eq!(decision.is_allowed(), allows, "{decision}");
+        assert_eq!(decision.to_string().contains("a test failed"), !allows, "{decision}");
+    }
+    std::fs::write(directory.join("tests.rego"), "package blob.policy\nallow {").unwrap();
+    let error = PolicyFile::parse(file, &directory).unwrap().policy().unwrap_err().to_string();
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert!(error.contains("tests.rego:2:"), "{error}");
 }
 
 #[tokio::test]
