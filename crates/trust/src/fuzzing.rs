@@ -5,6 +5,10 @@
 
 use std::path::Path;
 use std::sync::LazyLock;
+#[cfg(feature = "rego")]
+use std::time::Duration;
+#[cfg(feature = "rego")]
+use std::time::Instant;
 
 use bytes::Bytes;
 use skep_registry::Annotations;
@@ -19,6 +23,8 @@ use crate::limits::Limits;
 use crate::policy::PolicyFile;
 use crate::policy::Provenance;
 use crate::policy::Slsa;
+#[cfg(feature = "rego")]
+use crate::rego::Rego;
 use crate::root::TrustedRoot;
 use crate::statement;
 use crate::subject::Subject;
@@ -87,6 +93,23 @@ pub fn intoto(bytes: &[u8]) {
 #[cfg(feature = "gittuf")]
 pub fn reference_log(bytes: &[u8]) {
     crate::gittuf::fuzzing::reference_log(bytes);
+}
+
+/// Policies, and behind a zero byte the input: what does not compile is refused, what takes long denies, and the same
+/// is decided again.
+#[cfg(feature = "rego")]
+pub fn rego(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let (policy, input) = text.split_once('\0').unwrap_or((&text, "{}"));
+    let began = Instant::now();
+    let Ok(rego) = Rego::from_source("fuzz", &format!("package blob.policy\n{policy}")) else { return };
+    let once = rego.clone().with_time_limit(Duration::from_millis(50)).decide(input.to_owned());
+    // More than the limit, for compiling, and for calls between two looks at the clock.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let is_fixed = !policy.contains("now_ns");
+    if is_fixed && once.as_ref().is_ok() {
+        assert_eq!(rego.with_time_limit(Duration::from_secs(5)).decide(input.to_owned()), once);
+    }
 }
 
 /// Policy files: what is taken decides, and an unsigned manifest is allowed by none that has no `not` in it.
@@ -175,6 +198,15 @@ mod tests {
             }
         }
 
+        #[test]
+        #[cfg(feature = "rego")]
+        fn policies_end_whatever_is_in_them(at: usize, length in 0usize..9, text in "(\\{|\\}|\\[|\\]|\\(|\\)|\"|:=|,|not |some |every |in |if |with |as |x|0|1e99|\\PC){0,6}") {
+            let good = "allow if {\n\tsome x in input.l\n\tnot startswith(x.a, \"b\")\n}\ndeny contains sprintf(\"%d\", [y]) if {\n\tevery y in [1, 2] { y > f(input.n) }\n}\nf(x) := x + 1 if x > 2 else := 3\n\0{\"l\": [{\"a\": \"c\"}], \"n\": 1}";
+            rego(good.as_bytes());
+            rego(&damaged(good, at, length, &text));
+        }
+
+        #[test]
         fn policies_that_are_damaged_allow_nothing(at: usize, length in 0usize..9, text in PIECE) {
             let good = "trusted-root: sigstore\nall-of:\n- signature: {keyless: {issuer: a, identity: b}}\n- any-of:\n  \
                         - provenance: {slsa: {repository: acme/site, branch: [main, dev]}}\n  \

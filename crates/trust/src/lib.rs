@@ -47,6 +47,8 @@ mod limits;
 mod pattern;
 mod policy;
 mod provenance;
+#[cfg(feature = "rego")]
+mod rego;
 mod report;
 mod root;
 #[cfg(feature = "keyless")]
@@ -108,6 +110,8 @@ pub use policy::Support;
 pub use policy::Verdict;
 pub use provenance::SLSA_PROVENANCE;
 pub use provenance::slsa_provenance;
+#[cfg(feature = "rego")]
+pub use rego::Rego;
 pub use report::Rejection;
 pub use report::Report;
 pub use report::Stage;

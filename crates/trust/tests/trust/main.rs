@@ -18,6 +18,8 @@ mod mutants;
 mod policy;
 mod policy_holes;
 mod provenance;
+#[cfg(feature = "rego")]
+mod rego;
 mod services;
 mod slsa;
 #[cfg(feature = "gittuf")]

@@ -2,6 +2,9 @@
 //!
 //! `SKEP_MUTANTS` and `SKEP_SWAPS` set how many; what is accepted is held against the original.
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
 use bytes::Bytes;
 use serde_json::Value;
 use serde_json::json;
@@ -13,6 +16,7 @@ use skep_trust::PrivateKey;
 use skep_trust::SignFormat;
 use skep_trust::SignOptions;
 use skep_trust::Signer;
+use skep_trust::Stage;
 use skep_trust::Subject;
 use skep_trust::TrustedRoot;
 use skep_trust::Verified;
@@ -164,13 +168,21 @@ async fn no_bundle_with_one_bit_changed_says_anything_else() {
     let (originals, verifier) = originals(&sigstore, PrivateKey::generate().unwrap()).await;
     let mut numbers = Numbers(0x5eed);
     let mutants = count("SKEP_MUTANTS", 10_000);
-    let mut accepted = std::collections::BTreeMap::<String, usize>::new();
+    let mut accepted = BTreeMap::<String, usize>::new();
+    let mut rejected = BTreeMap::<Stage, usize>::new();
+    let began = Instant::now();
     for number in 0..mutants {
         let original = &originals[number % originals.len()];
         let mut bytes = original.bundle.to_vec();
         let (at, bit) = (numbers.below(bytes.len()), numbers.below(8));
         bytes[at] ^= 1 << bit;
-        let Ok(mutant) = verifier.verify_bundle(&original.subject, &bytes.clone().into()) else { continue };
+        let mutant = match verifier.verify_bundle(&original.subject, &bytes.clone().into()) {
+            Ok(mutant) => mutant,
+            Err(rejection) => {
+                *rejected.entry(rejection.stage).or_default() += 1;
+                continue;
+            }
+        };
         let verified = verifier.verify_bundle(&original.subject, &original.bundle).unwrap();
         says_no_more(&mutant, &verified, &format!("{}: bit {bit} of byte {at}", original.name));
         let one: Value = serde_json::from_slice(&original.bundle).unwrap();
@@ -184,7 +196,10 @@ async fn no_bundle_with_one_bit_changed_says_anything_else() {
             *accepted.entry(before.map_or("an unknown field".to_owned(), |_| pointer)).or_default() += 1;
         }
     }
-    println!("{mutants} mutants; accepted, with nothing signed changed: {accepted:?}");
+    let same = mutants - rejected.values().sum::<usize>();
+    let rate = mutants as f64 / began.elapsed().as_secs_f64();
+    println!("{mutants} mutants, {rate:.0} per second; rejected: {rejected:?}");
+    println!("{same} accepted, with nothing signed changed: {accepted:?}");
 }
 
 const PARTS: [&str; 16] = [
@@ -212,6 +227,7 @@ async fn no_bundle_made_of_two_holds() {
     let (originals, verifier) = originals(&sigstore, PrivateKey::generate().unwrap()).await;
     let (mut numbers, mut swapped) = (Numbers(0xbee), 0);
     let swaps = count("SKEP_SWAPS", 200);
+    let (mut rejected, mut weaker) = (BTreeMap::<Stage, usize>::new(), 0);
     while swapped < swaps {
         let (to, from) = (numbers.below(originals.len()), numbers.below(originals.len()));
         let pointer = PARTS[numbers.below(PARTS.len())];
@@ -231,13 +247,23 @@ async fn no_bundle_made_of_two_holds() {
         let bundle = Bytes::from(bundle.to_string());
         let what = format!("{pointer} of {} in {}", originals[from].name, originals[to].name);
         assert!(verifier.verify_bundle(&originals[from].subject, &bundle).is_err(), "{what}");
-        let Ok(mixed) = verifier.verify_bundle(&originals[to].subject, &bundle) else { continue };
+        let mixed = match verifier.verify_bundle(&originals[to].subject, &bundle) {
+            Ok(mixed) => mixed,
+            Err(rejection) => {
+                *rejected.entry(rejection.stage).or_default() += 1;
+                continue;
+            }
+        };
+        weaker += 1;
         // Whoever can write can leave a timestamp out; it is missed by those who require one.
         let whole = verifier.verify_bundle(&originals[to].subject, &originals[to].bundle).unwrap();
         assert_eq!(pointer, "/verificationMaterial/timestampVerificationData", "{what}");
         says_no_more(&mixed, &whole, &what);
         assert!(mixed.times().len() < whole.times().len(), "{what}");
     }
+    println!(
+        "{swapped} swaps; rejected: {rejected:?}; {weaker} accepted, with a timestamp less and nothing else changed"
+    );
 }
 
 #[tokio::test]

@@ -174,9 +174,18 @@ impl Builder<'_> {
 
     fn rego(&self, rego: &Spanned<Rego>, scope: &Scope) -> Result<Policy> {
         let Rego { file, by } = &rego.value;
-        let _verifier = self.signers(rego, by.as_ref(), scope)?;
+        let verifier = self.signers(rego, by.as_ref(), scope)?;
         let file = self.base.join(file);
-        Err(self.wrong(rego, format!("{}: this skep is built without Rego", file.display())))
+        #[cfg(feature = "rego")]
+        return Ok(Policy::rule(
+            verifier,
+            crate::rego::Rego::from_file(file).map_err(|error| self.wrong(rego, error))?,
+        ));
+        #[cfg(not(feature = "rego"))]
+        {
+            drop(verifier);
+            Err(self.wrong(rego, format!("{}: this skep is built without Rego", file.display())))
+        }
     }
 
     /// The signers that a part names, else those of the signature it stands beside or below.
