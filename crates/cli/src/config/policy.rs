@@ -68,7 +68,7 @@ impl PolicyConfig {
         // A flag that stands before and behind the name of the command is taken from behind it, and one in place of the
         // variable. Here nothing takes the place of anything.
         for file in said(std::env::args_os()).into_iter().chain(std::env::var_os("SKEP_POLICY")).map(PathBuf::from) {
-            if !file.as_os_str().is_empty() && !files.contains(&file) {
+            if !files.contains(&file) {
                 files.push(file);
             }
         }

@@ -14,7 +14,6 @@ use skep_trust::sign;
 
 use crate::desk::Came;
 use crate::desk::Desk;
-use crate::desk::census;
 
 const FILE: &str = ".config/skep/config.toml";
 
@@ -44,6 +43,12 @@ fn sign_in_layout(desk: &Desk, key: PrivateKey) {
         let subject = Subject::from(&layout.get_manifest(&repo, &v1).await.unwrap());
         sign(&layout, &repo, &subject, &KeySigner::new(key), &SignOptions::default()).await.unwrap();
     });
+}
+
+/// What the layout has: its blobs, and its tags.
+fn stored(desk: &Desk) -> (usize, String) {
+    let blobs = fs::read_dir(desk.path("store/blobs/sha256")).unwrap().count();
+    (blobs, fs::read_to_string(desk.path("store/index.json")).unwrap())
 }
 
 /// Lines that read an archive, by the command they are of.
@@ -119,7 +124,7 @@ fn every_command_is_bound_or_has_a_reason_not_to_be() {
 #[test]
 fn every_command_that_reads_is_denied_what_is_not_signed() {
     let desk = desk();
-    let before = census(&desk.path("store"));
+    let before = stored(&desk);
     for (command, line) in BOUND {
         for (policy, reference) in [("release", "oci:store:v2"), ("stranger", "oci:store:v1")] {
             let line = format!("--policy {policy}.yaml {}", line.replace("REF", reference));
@@ -132,7 +137,7 @@ fn every_command_that_reads_is_denied_what_is_not_signed() {
     for nothing in ["copy", "out.txt", "other"] {
         assert!(!desk.path(nothing).exists(), "{nothing}");
     }
-    assert_eq!(census(&desk.path("store")), before);
+    assert_eq!(stored(&desk), before);
 }
 
 #[test]
@@ -169,9 +174,11 @@ fn policies_add_up_wherever_they_are_said() {
         format!("[[policy]]\nreferences = [\"oci:{root}/{glob}\"]\nfile = \"{root}/{name}.yaml\"\n")
     };
     let cat = |line: &str, variable: &str| {
-        Came::from(
-            desk.command(&format!("cat {line} oci:store:v1 css.txt")).env("SKEP_POLICY", variable).output().unwrap(),
-        )
+        let mut command = desk.command(&format!("cat {line} oci:store:v1 css.txt"));
+        if !variable.is_empty() {
+            command.env("SKEP_POLICY", variable);
+        }
+        Came::from(command.output().unwrap())
     };
     let stranger = "--policy stranger.yaml";
     for (config, line, variable, exit) in [
