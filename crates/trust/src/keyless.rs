@@ -38,7 +38,8 @@ impl KeylessSigner {
         let failed = |error: &dyn fmt::Display| Error::Service { service: "fulcio", why: format!("{url}: {error}") };
         let key = KeyPair::generate_ecdsa_p256().map_err(|_| Error::key("no randomness"))?;
         let fulcio = FulcioClient::new(url.as_str()).map_err(|error| failed(&error))?;
-        let answer = fulcio.create_signing_certificate(&self.token.inner, &key).await.map_err(|error| failed(&error))?;
+        let answer =
+            fulcio.create_signing_certificate(&self.token.inner, &key).await.map_err(|error| failed(&error))?;
         Ok((key, answer.leaf_certificate().clone()))
     }
 

@@ -75,9 +75,12 @@ impl Services {
         let fulcio = select("authority of certificates", &config.ca_urls, &one, &[1], now)?;
         let issuer = match config.oidc_urls.is_empty() {
             true => None,
-            false => select("identity provider", &config.oidc_urls, &one, &[1], now)?.first().map(|one| one.url.clone()),
+            false => {
+                select("identity provider", &config.oidc_urls, &one, &[1], now)?.first().map(|one| one.url.clone())
+            }
         };
-        let fulcio = fulcio.first().map(|one| one.url.clone()).ok_or_else(|| failed(&"no authority of certificates"))?;
+        let fulcio =
+            fulcio.first().map(|one| one.url.clone()).ok_or_else(|| failed(&"no authority of certificates"))?;
         let witnesses = witnesses(config, now)?;
         // A certificate is valid for minutes, so somebody has to say that it was when it signed.
         let is_timed = witnesses.logs.iter().any(|log| log.version == LogVersion::One);

@@ -201,6 +201,9 @@ pub struct Predicate<'a> {
 
 /// Attaches a bundle to a subject, as a referrer.
 ///
+/// Several at the same time are all kept, where the registry lists referrers. Where a tag stands in for the list, that
+/// holds for the callers of one client; of several, if the registry knows conditions.
+///
 /// # Errors
 /// `Registry`.
 ///

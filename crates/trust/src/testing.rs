@@ -153,8 +153,7 @@ impl Sigstore {
     /// # Errors
     /// `Key` when there is no randomness.
     pub fn publish_updates(&self, version: u32, expires: Timestamp) -> Result<(), Error> {
-        let targets =
-            [("trusted_root.json", self.trusted_root()), ("signing_config.v0.2.json", self.signing_config())];
+        let targets = [("trusted_root.json", self.trusted_root()), ("signing_config.v0.2.json", self.signing_config())];
         self.services.updates.publish(version, expires, &targets).map_err(|error| Error::key(error.to_string()))
     }
 

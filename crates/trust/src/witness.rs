@@ -102,7 +102,9 @@ impl Witnesses {
                 // The log sees a hash. Ed25519 signs whole messages, and the variant that signs hashes, which other
                 // tools use for logs alone, is one that cannot be verified here.
                 (LogVersion::One, _) if format == SignFormat::Message => {
-                    return refused("a Rekor of version 1 takes statements of every key and messages of P-256 and RSA keys");
+                    return refused(
+                        "a Rekor of version 1 takes statements of every key and messages of P-256 and RSA keys",
+                    );
                 }
                 (LogVersion::One, _) => {}
             }

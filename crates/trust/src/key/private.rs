@@ -75,7 +75,7 @@ impl PrivateKey {
                 "PRIVATE KEY" => return Self::from_pkcs8(der),
                 "EC PRIVATE KEY" | "RSA PRIVATE KEY" if block.headers().get("DEK-Info").is_some() => {
                     let why =
-                        "encrypted by OpenSSL's old method, which proves nothing; `openssl pkcs8 -topk8` converts it";
+                        format!("encrypted by OpenSSL's old method, which proves nothing; `{CONVERT}` converts it");
                     return Err(Error::key(why));
                 }
                 "EC PRIVATE KEY" => return Self::from_sec1(der),
@@ -178,7 +178,8 @@ impl fmt::Debug for PrivateKey {
 }
 
 fn decrypt(der: &[u8], password: &str) -> Result<SecretDocument> {
-    let encrypted = EncryptedPrivateKeyInfo::try_from(der).map_err(|error| Error::key(error.to_string()))?;
+    let unsupported = |error: &dyn fmt::Display| Error::key(format!("{error}; `{CONVERT}` converts what it can read"));
+    let encrypted = EncryptedPrivateKeyInfo::try_from(der).map_err(|error| unsupported(&error))?;
     // What it takes to find the key is written in the file, so it could be made to take for ever.
     let kdf = encrypted.encryption_algorithm.pbes2().map(|parameters| &parameters.kdf);
     let is_affordable = match kdf {
@@ -197,7 +198,7 @@ fn decrypt(der: &[u8], password: &str) -> Result<SecretDocument> {
             error @ (pkcs5::Error::UnsupportedAlgorithm { .. }
             | pkcs5::Error::AlgorithmParametersInvalid { .. }
             | pkcs5::Error::NoPbes1CryptSupport),
-        ) => Error::key(format!("{error}; `openssl pkcs8 -topk8 -v2 aes-256-cbc` converts it")),
+        ) => unsupported(&error),
         // A wrong password gives nonsense, which may be found to be so in any way.
         _ => Error::Password { why: "the password is wrong" },
     })
@@ -207,6 +208,8 @@ const CURVES: [(&EcdsaSigningAlgorithm, KeyKind); 2] = [
     (&signature::ECDSA_P256_SHA256_ASN1_SIGNING, KeyKind::P256),
     (&signature::ECDSA_P384_SHA384_ASN1_SIGNING, KeyKind::P384),
 ];
+
+const CONVERT: &str = "openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256";
 
 const MAX_ITERATIONS: u32 = 10_000_000;
 

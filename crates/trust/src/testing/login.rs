@@ -66,7 +66,8 @@ impl Logins {
         if field("response_type")? != "code" || field("code_challenge_method")? != "S256" {
             return Err("wanted a code, with a challenge by S256".into());
         }
-        if redirect.scheme() != "http" || !["127.0.0.1", "localhost"].contains(&redirect.host_str().unwrap_or_default()) {
+        if redirect.scheme() != "http" || !["127.0.0.1", "localhost"].contains(&redirect.host_str().unwrap_or_default())
+        {
             return Err("wanted to be sent to the loopback".into());
         }
         let state = field("state")?;

@@ -86,7 +86,11 @@ async fn wait(listener: TcpListener, expected: Arc<Expected>) -> Result<String> 
                     connections.spawn(serve(stream, expected.clone()));
                 }
             }
-            Some(Ok(Some(answer))) = connections.join_next() => return answer,
+            Some(ended) = connections.join_next() => {
+                if let Ok(Some(answer)) = ended {
+                    return answer;
+                }
+            }
         }
     }
 }
@@ -111,7 +115,8 @@ async fn serve(stream: TcpStream, expected: Arc<Expected>) -> Option<Result<Stri
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let mut builder = http1::Builder::new();
-    let connection = builder.keep_alive(false).max_buf_size(MAX_HEADERS).serve_connection(TokioIo::new(stream), service);
+    let connection =
+        builder.keep_alive(false).max_buf_size(MAX_HEADERS).serve_connection(TokioIo::new(stream), service);
     // Who breaks off has no need of a page.
     let _ = timeout(CONNECTION, connection).await;
     outcome.into_inner()

@@ -106,7 +106,10 @@ impl<'a> Provider<'a> {
         let claims = token.claims();
         let is_ours = |audience: &Value| audience == self.client_id;
         if !is_ours(&claims["aud"]) && !claims["aud"].as_array().is_some_and(|all| all.iter().any(is_ours)) {
-            return Err(failed(&self.issuer, &format!("the token is for {}, wanted {}", claims["aud"], self.client_id)));
+            return Err(failed(
+                &self.issuer,
+                &format!("the token is for {}, wanted {}", claims["aud"], self.client_id),
+            ));
         }
         if token.issuer() != self.issuer {
             return Err(failed(&self.issuer, &format!("the token is of {}", token.issuer())));

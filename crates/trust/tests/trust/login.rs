@@ -67,12 +67,9 @@ async fn the_address_asks_for_a_code_for_this_program_on_the_loopback() {
     let url: reqwest::Url = seen.lock().unwrap().parse().unwrap();
     let query: HashMap<String, String> = url.query_pairs().into_owned().collect();
     assert_eq!(url.path(), "/authorize");
-    for (name, value) in [
-        ("response_type", "code"),
-        ("client_id", CLIENT),
-        ("scope", "openid email"),
-        ("code_challenge_method", "S256"),
-    ] {
+    for (name, value) in
+        [("response_type", "code"), ("client_id", CLIENT), ("scope", "openid email"), ("code_challenge_method", "S256")]
+    {
         assert_eq!(query[name], value);
     }
     assert!(query["redirect_uri"].starts_with("http://127.0.0.1:"), "{}", query["redirect_uri"]);
@@ -286,10 +283,7 @@ async fn codes_that_cannot_be_shown_are_not() {
     ];
     for (fields, why) in cases {
         let provider = Provider::start(|url| {
-            vec![
-                ("/.well-known/openid-configuration", 200, discovery(url)),
-                ("/device/code", 200, device(url, fields)),
-            ]
+            vec![("/.well-known/openid-configuration", 200, discovery(url)), ("/device/code", 200, device(url, fields))]
         })
         .await;
         let show = |code: &skep_trust::DeviceCode| panic!("{code:?} is not shown");

@@ -13,9 +13,9 @@ mod login;
 mod mutants;
 mod policy;
 mod policy_holes;
-mod slsa;
 mod provenance;
 mod services;
+mod slsa;
 #[cfg(feature = "tuf")]
 mod tuf;
 mod wire;
