@@ -6,10 +6,6 @@ mod conformance;
 mod cosign;
 mod files;
 mod fixtures;
-#[cfg(feature = "gittuf")]
-mod gittuf;
-#[cfg(feature = "gittuf")]
-mod gittuf_peer;
 mod holes;
 mod keyless;
 mod keys;
@@ -22,8 +18,6 @@ mod provenance;
 mod rego;
 mod services;
 mod slsa;
-#[cfg(feature = "gittuf")]
-mod source;
 #[cfg(feature = "tuf")]
 mod tuf;
 mod wire;
