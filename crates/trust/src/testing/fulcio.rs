@@ -26,6 +26,7 @@ use sigstore_types::SignatureBytes;
 use skep_registry::Digest;
 use time::OffsetDateTime;
 use x509_cert::Certificate;
+use x509_cert::TbsCertificate;
 use x509_cert::der::Decode;
 use x509_cert::der::DecodePem;
 use x509_cert::der::Encode;
@@ -51,6 +52,9 @@ const CLAIMS: [(u64, &str, &str); 9] = [
     (19, "", "sha"),
     (20, "", "event_name"),
 ];
+
+/// The extension of a certificate that is none yet (RFC 6962, section 3.1).
+const POISON: &str = "1.3.6.1.4.1.11129.2.4.3";
 
 /// An authority with a root certificate only, and its log.
 pub(super) struct Fulcio {
@@ -134,16 +138,40 @@ impl Fulcio {
 
     /// The log's word that it has the certificate: a list of one timestamp (RFC 6962, section 3.2 and 3.3).
     fn receipt(&self, certificate: &[u8]) -> Result<Vec<u8>, Failure> {
-        let inner = Certificate::from_der(certificate)?.tbs_certificate.to_der()?;
-        let issuer = Certificate::from_der(self.certificate.der())?.tbs_certificate.subject_public_key_info.to_der()?;
-        let time = u64::try_from(Timestamp::now().as_millisecond())?.to_be_bytes();
-        let length = u32::try_from(inner.len())?.to_be_bytes();
-        let signed =
-            [&[0, 0][..], &time, &[0, 1], &Digest::sha256(&issuer).hash(), &length[1..], &inner, &[0, 0]].concat();
-        let signature = self.log.sign(&signed)?;
+        let inner = Certificate::from_der(certificate)?.tbs_certificate;
+        let (time, signature) = self.timestamp(&inner, self.certificate.der())?;
         let log = self.log.public_key().fingerprint().hash();
-        let entry = [&[0][..], &log, &time, &[0, 0, 4, 3], &sized(&signature)?].concat();
+        let entry = [&[0][..], &log, &time.to_be_bytes(), &[0, 0, 4, 3], &sized(&signature)?].concat();
         Ok(der::value(der::OCTETS, &sized(&sized(&entry)?)?))
+    }
+
+    /// Answers another authority that wants a certificate of its own in this log (RFC 6962, section 4.2).
+    pub(super) fn enter(&self, request: &Value) -> Result<Value, Failure> {
+        let certificate = |place: usize| {
+            Ok::<_, Failure>(STANDARD.decode(request["chain"][place].as_str().ok_or("no certificate")?)?)
+        };
+        let mut inner = Certificate::from_der(&certificate(0)?)?.tbs_certificate;
+        // What makes it none yet is not signed for.
+        inner.extensions.iter_mut().for_each(|all| all.retain(|one| one.extn_id.to_string() != POISON));
+        let (time, signature) = self.timestamp(&inner, &certificate(1)?)?;
+        Ok(json!({
+            "sct_version": 0,
+            "id": STANDARD.encode(self.log.public_key().fingerprint().hash()),
+            "timestamp": time,
+            "extensions": "",
+            "signature": STANDARD.encode([&[4, 3][..], &sized(&signature)?].concat()),
+        }))
+    }
+
+    /// The time in milliseconds, and a signature over it and a certificate to be.
+    fn timestamp(&self, inner: &TbsCertificate, issuer: &[u8]) -> Result<(u64, Vec<u8>), Failure> {
+        let inner = inner.to_der()?;
+        let issuer = Certificate::from_der(issuer)?.tbs_certificate.subject_public_key_info.to_der()?;
+        let time = u64::try_from(Timestamp::now().as_millisecond())?;
+        let length = u32::try_from(inner.len())?.to_be_bytes();
+        let issuer = Digest::sha256(&issuer).hash();
+        let signed = [&[0, 0][..], &time.to_be_bytes(), &[0, 1], &issuer, &length[1..], &inner, &[0, 0]].concat();
+        Ok((time, self.log.sign(&signed)?))
     }
 }
 

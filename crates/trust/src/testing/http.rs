@@ -83,8 +83,13 @@ async fn dispatch(all: &All, request: Request<Incoming>) -> Result<Response<Full
         "/api/v2/signingCert" => {
             say(200, all.fulcio.certify(&all.identities, bearer, &serde_json::from_slice(&body)?)?)
         }
+        "/ct/v1/add-pre-chain" => say(200, all.fulcio.enter(&serde_json::from_slice(&body)?)?),
         "/api/v1/log/entries" => match all.rekor.enter(&serde_json::from_slice(&body)?)? {
-            Entered::New(entry) => say(201, entry),
+            Entered::New(id, entry) => {
+                let mut response = respond(201, JSON, entry.to_string());
+                response.headers_mut().insert(header::ETAG, id.parse()?);
+                Ok(response)
+            }
             Entered::Standing(id) => {
                 let message = format!("an equivalent entry already exists in the transparency log with UUID {id}");
                 say(409, json!({"code": 409, "message": message}))

@@ -10,8 +10,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 use serde_json::json;
 use skep_registry::Digest;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 use crate::key::PrivateKey;
+use crate::key::PublicKey;
 use crate::testing::Failure;
 use crate::testing::hex;
 use crate::testing::sorted;
@@ -30,8 +33,8 @@ pub(super) struct Rekor {
 
 /// What became of an entry.
 pub(super) enum Entered {
-    /// It is in the log now.
-    New(Value),
+    /// It is in the log now: its name, and what is answered.
+    New(String, Value),
     /// It was there before, by this name.
     Standing(String),
 }
@@ -101,8 +104,8 @@ impl Rekor {
                 "signedEntryTimestamp": promise,
             },
         }});
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(id, entry.clone());
-        Ok(Entered::New(entry))
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), entry.clone());
+        Ok(Entered::New(id, entry))
     }
 
     /// An entry of version 1 by its name, as it was answered.
@@ -115,6 +118,12 @@ impl Rekor {
         let request = &request["hashedRekordRequestV002"];
         if request.is_null() {
             return Err("wanted a hashedRekordRequestV002".into());
+        }
+        let verifier = &request["signature"]["verifier"];
+        match (verifier["publicKey"]["rawBytes"].as_str(), verifier["x509Certificate"]["rawBytes"].as_str()) {
+            (Some(key), None) => drop(PublicKey::from_der(&STANDARD.decode(key)?)?),
+            (None, Some(certificate)) => drop(Certificate::from_der(&STANDARD.decode(certificate)?)?),
+            _ => return Err("wanted a key or a certificate".into()),
         }
         let body = json!({"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": {"hashedRekordV002": {
             "data": {"algorithm": "SHA2_256", "digest": request["digest"]},

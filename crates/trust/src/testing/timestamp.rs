@@ -1,5 +1,7 @@
 //! The timestamp authority (RFC 3161), over CMS (RFC 5652).
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use rcgen::CertificateParams;
@@ -9,6 +11,7 @@ use rcgen::DnType;
 use rcgen::Issuer;
 use rcgen::KeyUsagePurpose;
 use rcgen::PKCS_ECDSA_P256_SHA256;
+use serde_json::Value;
 use skep_registry::Digest;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
@@ -71,12 +74,21 @@ impl Authority {
         [&self.certificate, &self.root]
     }
 
-    /// Answers a request for a timestamp.
+    /// Answers a request for a timestamp: of the RFC, or in JSON, as Sigstore's authority takes it too.
     pub(super) fn stamp(&self, request: &[u8]) -> Result<Vec<u8>, Failure> {
+        if let Ok(request) = serde_json::from_slice::<Value>(request) {
+            let hash = STANDARD.decode(request["artifactHash"].as_str().ok_or("nothing to stamp")?)?;
+            let algorithm = der::value(SEQUENCE, &der::value(OID, SHA256));
+            return self.answer(&der::all(SEQUENCE, &[&algorithm, &der::value(OCTETS, &hash)]), &[]);
+        }
         let request = der::parts(der::content(request).ok_or("not a request")?);
         let imprint = request.iter().find(|(tag, _)| *tag == SEQUENCE).ok_or("nothing to stamp")?.1;
         // The first integer is the version.
         let nonce = request.iter().filter(|(tag, _)| *tag == INTEGER).nth(1).map_or(&[][..], |(_, bytes)| bytes);
+        self.answer(imprint, nonce)
+    }
+
+    fn answer(&self, imprint: &[u8], nonce: &[u8]) -> Result<Vec<u8>, Failure> {
         let time = Timestamp::now().to_zoned(TimeZone::UTC).strftime("%Y%m%d%H%M%SZ").to_string();
         let info = der::all(
             SEQUENCE,
