@@ -1,5 +1,5 @@
 // Signs and verifies with sigstore-js: `sigstore_js.mjs DIR`, with its packages in DIR/node_modules, speaking as
-// sigstore_python.py does. Besides, {"key": PEM} signs with a key and verifies by one, a "log" or none says where it is entered.
+// sigstore_python.py does. Besides, {"key": PEM} signs with a key and verifies by one; {"log": true} wants it in a log.
 
 import crypto from "node:crypto";
 import { createRequire } from "node:module";

@@ -1,8 +1,9 @@
 """Signs and verifies with sigstore-python: `sigstore_python.py`, one JSON object a line in, and one out for each.
 
     {"do": "sign", "root": ROOT, "config": CONFIG, "token": TOKEN, "artifact": BASE64}      {"bundle": BUNDLE}
-    {"do": "sign", ..., "statement": BASE64}
-    {"do": "verify", "root": ROOT, "config": CONFIG, "bundle": BUNDLE, "artifact": BASE64, "identity": WHO, "issuer": URL}     {}
+    {"do": "sign", ..., "statement": BASE64}                                                {"bundle": BUNDLE}
+    {"do": "verify", "root": ROOT, "config": CONFIG, "bundle": BUNDLE, "artifact": BASE64, "identity": WHO, "issuer": URL}
+                                                                                            {}
 
 ROOT and CONFIG are what `trusted_root.json` and `signing_config.json` hold. What fails is answered by {"error": WHY}.
 """
