@@ -3,6 +3,7 @@
 //! Each function takes bytes of a stranger, and panics where a property does not hold. They are there only in what
 //! `cargo fuzz` builds, which sets `cfg(fuzzing)`, and in tests.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -11,13 +12,19 @@ use skep_registry::Descriptor;
 
 use crate::cosign;
 use crate::cosign::Legacy;
+use crate::find::Found;
 use crate::identity::IdentityPattern;
 use crate::key::PrivateKey;
 use crate::limits::Limits;
+use crate::policy::PolicyFile;
+use crate::policy::Provenance;
+use crate::policy::Slsa;
 use crate::root::TrustedRoot;
 use crate::statement;
 use crate::subject::Subject;
+use crate::verified::Attestation;
 use crate::verified::Kind;
+use crate::verified::SignedBy;
 use crate::verifier::Verifier;
 
 /// Nobody signed this.
@@ -82,6 +89,39 @@ pub fn reference_log(bytes: &[u8]) {
     crate::gittuf::fuzzing::reference_log(bytes);
 }
 
+/// Policy files: what is taken decides, and an unsigned manifest is allowed by none that has no `not` in it.
+pub fn policy_file(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    // No directory: a file that is named is not there.
+    let Ok(policy) = PolicyFile::parse(text, Path::new("/nonexistent")).and_then(|file| file.policy()) else { return };
+    let decision = policy.judge(&SUBJECT, "registry.test/acme/site", &Found::default());
+    assert!(!decision.is_allowed() || text.contains("not"), "{decision}");
+    assert_eq!(decision.require().is_ok(), decision.is_allowed());
+    assert!(!format!("{decision}{}", decision.summary()).contains('\u{1b}'));
+}
+
+/// Provenance: what is read of it is there, and a rule that asks for one repository takes no other.
+pub fn slsa(bytes: &[u8]) {
+    let Ok(predicate) = serde_json::from_slice(bytes) else { return };
+    for predicate_type in Provenance::TYPES {
+        let attestation = Attestation {
+            statement_type: "https://in-toto.io/Statement/v1".to_owned(),
+            predicate_type: predicate_type.to_owned(),
+            predicate: serde_json::Value::clone(&predicate),
+            subjects: Vec::new(),
+        };
+        let Ok(provenance) = Provenance::parse(&attestation) else { continue };
+        let signer = SignedBy::Key { fingerprint: SUBJECT.digest().clone() };
+        let rule = Slsa::default().with_repository("acme/site").expect("a repository");
+        let is_taken = rule.mismatches(&provenance, &signer).is_empty();
+        assert_eq!(is_taken, provenance.repository.as_deref() == Some("https://github.com/acme/site"));
+        if let Some(repository) = &provenance.repository {
+            let host = repository.strip_prefix("https://").expect("the scheme is kept");
+            assert!(!host.contains(['@', '?', '#']) && !host.ends_with('/'), "{repository}");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -132,6 +172,25 @@ mod tests {
             for good in [entry, commit, tag, root, rules, "git:refs/heads/[!a]?*".to_owned()] {
                 reference_log(good.as_bytes());
                 reference_log(&damaged(&good, at, length, &text));
+            }
+        }
+
+        #[test]
+        fn policies_that_are_damaged_allow_nothing(at: usize, length in 0usize..9, text in PIECE) {
+            let good = "trusted-root: sigstore\nall-of:\n- signature: {keyless: {issuer: a, identity: b}}\n- any-of:\n  \
+                        - provenance: {slsa: {repository: acme/site, branch: [main, dev]}}\n  \
+                        - at-least: {count: 1, of: [{attestation: {type: c, by: {anyone: true}}}]}\n";
+            policy_file(good.as_bytes());
+            policy_file(&damaged(good, at, length, &text));
+        }
+
+        #[test]
+        fn provenance_of_one_repository_is_of_no_other(at: usize, length in 0usize..9, text in PIECE) {
+            let new = r#"{"buildDefinition":{"externalParameters":{"workflow":{"repository":"https://github.com/acme/site","ref":"a"}},"resolvedDependencies":[{"uri":"git+https://github.com/acme/site@a"}]},"runDetails":{"builder":{"id":"b"}}}"#;
+            let old = r#"{"builder":{"id":"b"},"invocation":{"configSource":{"uri":"git+https://github.com/acme/site@refs/heads/a","digest":{"sha1":"0"}}},"materials":[{"uri":"git+https://github.com/acme/site@refs/heads/a"}]}"#;
+            for good in [new, old] {
+                slsa(good.as_bytes());
+                slsa(&damaged(good, at, length, &text));
             }
         }
 

@@ -20,6 +20,7 @@ enum Form {
     Any,
     Exact(String),
     Glob(String, Regex),
+    OneOf(Vec<Pattern>),
     Regex(String, Regex),
 }
 
@@ -39,6 +40,24 @@ impl Pattern {
     /// # Errors
     /// `Pattern` when it is too large.
     pub fn glob(glob: &str) -> Result<Self> {
+        Ok(Self(Form::Glob(glob.to_owned(), compile(glob, &Self::glob_regex(glob))?)))
+    }
+
+    /// Matches by glob if there is a `*` in the text, else this text only.
+    ///
+    /// # Errors
+    /// `Pattern` when it is too large.
+    pub fn exact_or_glob(text: &str) -> Result<Self> {
+        if text.contains('*') { Self::glob(text) } else { Ok(Self::exact(text)) }
+    }
+
+    /// Matches what one of several does.
+    pub fn one_of(patterns: Vec<Self>) -> Self {
+        Self(Form::OneOf(patterns))
+    }
+
+    /// The regular expression of a glob.
+    pub(crate) fn glob_regex(glob: &str) -> String {
         let mut regex = String::with_capacity(glob.len() + 16);
         let mut rest = glob;
         while let Some(next) = rest.chars().next() {
@@ -51,7 +70,7 @@ impl Pattern {
             regex.push_str(&piece);
             rest = &rest[length..];
         }
-        Ok(Self(Form::Glob(glob.to_owned(), compile(glob, &regex)?)))
+        regex
     }
 
     /// Matches by regular expression, which is anchored at both ends.
@@ -69,6 +88,7 @@ impl Pattern {
         match &self.0 {
             Form::Any => true,
             Form::Exact(exact) => exact == text,
+            Form::OneOf(patterns) => patterns.iter().any(|pattern| pattern.matches(text)),
             Form::Glob(_, regex) | Form::Regex(_, regex) => regex.is_match(text),
         }
     }
@@ -93,6 +113,10 @@ impl fmt::Display for Pattern {
         match &self.0 {
             Form::Any => f.write_str("anything"),
             Form::Exact(text) => f.write_str(text),
+            Form::OneOf(patterns) => {
+                let patterns: Vec<_> = patterns.iter().map(Self::to_string).collect();
+                f.write_str(&patterns.join(" or "))
+            }
             Form::Glob(glob, _) => write!(f, "glob {glob}"),
             Form::Regex(regex, _) => write!(f, "regex {regex}"),
         }

@@ -15,18 +15,38 @@ use crate::report::Report;
 use crate::subject::Subject;
 use crate::verifier::Verifier;
 
+mod ci;
 mod decision;
+mod file;
+mod provenance;
+mod references;
 mod rule;
+mod slsa;
+mod source;
 
+pub use ci::GitHubActions;
+pub use ci::GitLab;
 pub use decision::Decision;
 pub use decision::Outcome;
 pub use decision::Support;
 pub use decision::Verdict;
+pub use file::PolicyFile;
+pub use provenance::Provenance;
+pub use references::Policies;
 pub use rule::Attested;
 pub use rule::Facts;
 pub use rule::Refusal;
 pub use rule::Rule;
 pub use rule::Signature;
+pub use slsa::Field;
+pub use slsa::Mismatch;
+pub use slsa::Slsa;
+pub use source::Refs;
+#[cfg(feature = "gittuf")]
+pub(crate) use source::Source;
+
+use ci::GITHUB_ISSUER;
+use slsa::GITHUB_RUNNER;
 
 /// What has to hold of a manifest before it is used. Cheap to clone.
 ///

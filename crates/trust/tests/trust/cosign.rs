@@ -211,17 +211,7 @@ async fn provenance_that_cosign_attached_to_real_images_holds() {
     let root = TrustedRoot::sigstore().unwrap();
     let verifier = Verifier::default().trust_root(&root).unwrap().accept(workflow);
     for version in ["v1.10.0", "v2.0.0", "v2.1.0"] {
-        let file = |name: &str| fixture(&format!("slsa-verifier/{version}/{name}.json"));
-        let registry = Memory::default();
-        let subject = Subject::from(&Manifest::new(media_type::INDEX, file("subject")));
-        let att = Manifest::new(media_type::IMAGE, file("att"));
-        let content = att.content().unwrap();
-        for (blob, name) in [(&content.config.unwrap(), "config"), (&content.layers.unwrap()[0], "envelope")] {
-            registry.put_blob(&repo(), blob, Body::from(file(name))).await.unwrap();
-        }
-        let tag = format!("sha256-{}.att", subject.digest().hex()).parse().unwrap();
-        let options = PutManifest { tags: vec![tag], ..PutManifest::default() };
-        registry.put_manifest(&repo(), &att, options).await.unwrap();
+        let (registry, subject) = real_image(version).await;
         let report = inspect(&verifier, &registry, &subject).await;
         let verified = report.require_attestation("https://slsa.dev/provenance/v0.2");
         let verified = verified.unwrap_or_else(|error| panic!("{version}: {error}"));

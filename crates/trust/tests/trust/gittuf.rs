@@ -1,5 +1,6 @@
 //! Policies of gittuf: what was built stands where those put it who may.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use skep_trust::Gittuf;
 use skep_trust::GittufKey;
 use skep_trust::KeySigner;
 use skep_trust::Policy;
+use skep_trust::PolicyFile;
 use skep_trust::Predicate;
 use skep_trust::PrivateKey;
 use skep_trust::Subject;
@@ -33,6 +35,7 @@ pub(crate) struct Built {
     subject: Subject,
     signer: KeySigner,
     verifier: Arc<Verifier>,
+    public_key: String,
 }
 
 impl Built {
@@ -40,7 +43,8 @@ impl Built {
         let (registry, subject) = site().await;
         let key = PrivateKey::generate().unwrap();
         let verifier = Arc::new(Verifier::default().trust_key(key.public_key().clone()));
-        Self { registry, subject, signer: KeySigner::new(key), verifier }
+        let public_key = key.public_key().to_pem();
+        Self { registry, subject, signer: KeySigner::new(key), verifier, public_key }
     }
 
     pub(crate) async fn from(commit: &str) -> Self {
@@ -78,7 +82,7 @@ fn provenance(repository: &str, reference: &str, commit: &str) -> Value {
 }
 
 fn rooted(source: &Source) -> Gittuf {
-    Gittuf::in_directory(REPOSITORY, source.path()).with_root_key(GittufKey::ssh(&public(ROOT)).unwrap())
+    Gittuf::in_directory(REPOSITORY, source.path()).unwrap().with_root_key(GittufKey::ssh(&public(ROOT)).unwrap())
 }
 
 fn protect_main() -> [Metadata<'static>; 2] {
@@ -193,7 +197,7 @@ async fn a_broken_entry_is_not_mended_by_a_stranger_nor_by_other_files() {
 async fn a_root_that_the_pinned_key_did_not_sign_is_denied() {
     let (source, first) = good();
     let built = Built::from(&first).await;
-    let bare = || Gittuf::in_directory(REPOSITORY, source.path());
+    let bare = || Gittuf::in_directory(REPOSITORY, source.path()).unwrap();
     let stranger = GittufKey::ssh(&public(STRANGER)).unwrap();
     assert_denied(built.decide(bare().with_root_key(stranger.clone())).await, "wanted the first root to be signed");
     assert_denied(built.decide(rooted(&source).with_root_key(stranger.clone())).await, "wanted the first root");
@@ -519,7 +523,7 @@ async fn a_repository_without_a_log_is_denied_unless_allowed() {
     assert_denied(verdict(&source, &commit).await, "has no log of gittuf");
     let allowing = rooted(&source).allow_missing_gittuf(true);
     assert_eq!(Built::from(&commit).await.decide(allowing).await, Ok(()));
-    let nowhere = Gittuf::in_directory(REPOSITORY, source.path().join("nowhere")).allow_missing_gittuf(true);
+    let nowhere = Gittuf::in_directory(REPOSITORY, source.path().join("nowhere")).unwrap().allow_missing_gittuf(true);
     assert_denied(Built::from(&commit).await.decide(nowhere).await, "not there");
 }
 
@@ -586,7 +590,40 @@ fn addresses_that_could_make_git_do_something_else_are_refused() {
         "git@github.com:acme/site",
         "/tmp/site",
     ] {
-        assert!(Gittuf::mirrored(wrong, "cache").is_err(), "{wrong}");
+        assert!(Gittuf::mirrored_from(REPOSITORY, wrong, "cache").is_err(), "{wrong}");
     }
-    assert!(Gittuf::mirrored("ssh://git@github.com/acme/site", "cache").is_ok());
+    assert!(Gittuf::mirrored_from(REPOSITORY, "ssh://git@github.com/acme/site", "cache").is_ok());
+}
+
+#[tokio::test]
+async fn a_policy_file_asks_for_it() {
+    let (source, first) = good();
+    let built = Built::from(&first).await;
+    let (directory, key) = (source.path().display(), public(ROOT));
+    let decide = |extra: String| {
+        let text = format!("gittuf:\n  repository: {REPOSITORY}\n  by: {{anyone: true}}\n{extra}");
+        PolicyFile::parse(&text, Path::new("/")).and_then(|file| file.policy())
+    };
+    // The key that signed the provenance is not one of Sigstore's.
+    let policy = decide(format!("  directory: {directory}\n  root-key: {key}\n")).unwrap();
+    assert!(!policy.decide(&built.registry, &repo(), &built.subject, "a").await.unwrap().is_allowed());
+    for (extra, why) in [
+        (format!("  root-key: {key}\n"), "wanted a cache"),
+        (format!("  directory: {directory}\n"), "wanted a root-key"),
+        (format!("  directory: {directory}\n  cache: a\n  root-key: {key}\n"), "wanted a cache"),
+        (format!("  directory: {directory}\n  root-key: nonsense\n"), "key: SSH"),
+        ("  cache: a\n  url: ext::touch\n  trust-first-root: true\n".to_owned(), "wanted an address"),
+        ("  cache: a\n  trust-frist-root: true\n".to_owned(), "trust-frist-root"),
+    ] {
+        let error = decide(extra).unwrap_err().to_string();
+        assert!(error.contains(why), "wanted {why:?} in {error}");
+    }
+    assert!(decide("  cache: a\n  root-key: {identity: a, issuer: b}\n  whole-log: true\n".to_owned()).is_ok());
+    let pem = built.public_key.replace('\n', "\n          ");
+    let text = format!(
+        "gittuf:\n  repository: {REPOSITORY}\n  directory: {directory}\n  root-key: {key}\n  by:\n    key:\n      pem: |\n          {pem}\n"
+    );
+    let policy = PolicyFile::parse(&text, Path::new("/")).and_then(|file| file.policy()).unwrap();
+    let decision = policy.decide(&built.registry, &repo(), &built.subject, "a").await.unwrap();
+    assert!(decision.is_allowed(), "{decision}");
 }

@@ -25,10 +25,8 @@ use skep_registry::RepoName;
 use skep_registry::forward_registry;
 use skep_registry::media_type;
 use skep_trust::BUNDLE;
-use skep_trust::KeySigner;
 use skep_trust::Limits;
 use skep_trust::Predicate;
-use skep_trust::PrivateKey;
 use skep_trust::Report;
 use skep_trust::SignFormat;
 use skep_trust::SignOptions;
@@ -43,13 +41,6 @@ use skep_trust::testing::Sigstore;
 use skep_trust::testing::Who;
 
 const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
-
-/// A key that is trusted, and the verifier that trusts it.
-fn key() -> (KeySigner, Verifier) {
-    let key = PrivateKey::generate().unwrap();
-    let verifier = Verifier::default().trust_key(key.public_key().clone());
-    (KeySigner::new(key), verifier)
-}
 
 fn statement(subject: &Subject, predicate_type: &str, predicate: Value) -> Value {
     json!({
@@ -72,7 +63,7 @@ async fn inspect(verifier: &Verifier, registry: &dyn Registry, subject: &Subject
 #[tokio::test]
 async fn h1_a_statement_that_nobody_signed_is_not_verified_by_a_signature_beside_it() {
     let (registry, subject) = site().await;
-    let (signer, verifier) = key();
+    let (signer, verifier) = trusted_key();
     sign(&registry, &repo(), &subject, &signer, &SignOptions::default()).await.unwrap();
     let forged = statement(&subject, PROVENANCE, json!({"runDetails": {"builder": {"id": "https://acme.example"}}}));
     let payload = STANDARD.encode(forged.to_string());
@@ -119,7 +110,7 @@ async fn h1_a_statement_of_a_stranger_is_not_verified_by_a_signature_beside_it()
 async fn h2_a_statement_about_other_bytes_does_not_hold_here() {
     let registry = Memory::default();
     let (good, evil) = (push(&registry, "good").await, push(&registry, "evil").await);
-    let (signer, verifier) = key();
+    let (signer, verifier) = trusted_key();
     let content = json!({});
     let predicate = Predicate { kind: PROVENANCE, content: &content, created: None };
     let attestation = attest(&registry, &repo(), &good, predicate, &signer).await.unwrap();
@@ -143,7 +134,7 @@ async fn h2_a_statement_about_other_bytes_does_not_hold_here() {
 #[tokio::test]
 async fn h2_digests_are_compared_whole_and_with_their_algorithm() {
     let (registry, subject) = site().await;
-    let (signer, verifier) = key();
+    let (signer, verifier) = trusted_key();
     let hex = subject.digest().hex().to_owned();
     let digests = [
         json!({"sha256": hex[..62]}),
@@ -208,7 +199,7 @@ impl Registry for Liar {
 async fn h6_the_bytes_in_hand_are_verified_and_never_fetched_again() {
     let honest = Memory::default();
     let (good, evil) = (push(&honest, "good").await, push(&honest, "evil").await);
-    let (signer, verifier) = key();
+    let (signer, verifier) = trusted_key();
     for format in [SignFormat::Statement, SignFormat::Message] {
         let options = SignOptions { format, created: None };
         let signed = sign(&honest, &repo(), &good, &signer, &options).await.unwrap();
@@ -228,9 +219,9 @@ async fn h6_the_bytes_in_hand_are_verified_and_never_fetched_again() {
 #[tokio::test]
 async fn h6_attachments_with_another_digest_are_not_read() {
     let (honest, subject) = site().await;
-    let (signer, verifier) = key();
+    let (signer, verifier) = trusted_key();
     let signed = sign(&honest, &repo(), &subject, &signer, &SignOptions::default()).await.unwrap();
-    let (stranger, _) = key();
+    let (stranger, _) = trusted_key();
     let (other, _) = site().await;
     let forged = sign(&other, &repo(), &subject, &stranger, &SignOptions::default()).await.unwrap();
 
@@ -251,7 +242,7 @@ async fn h6_attachments_with_another_digest_are_not_read() {
 #[tokio::test]
 async fn h7_what_is_too_large_or_too_many_is_refused_and_hides_nothing() {
     let (registry, subject) = site().await;
-    let (signer, verifier) = key();
+    let (signer, verifier) = trusted_key();
     sign(&registry, &repo(), &subject, &signer, &SignOptions::default()).await.unwrap();
 
     put(&registry, &subject, vec![b' '; (8 << 20) + 1]).await;
@@ -288,7 +279,7 @@ async fn h7_referrers_beyond_the_limit_are_counted_and_not_read() {
     for number in 0..70 {
         put(&registry, &subject, format!("{{\"number\":{number}}}")).await;
     }
-    let (_, verifier) = key();
+    let (_, verifier) = trusted_key();
     let report = inspect(&verifier, &registry, &subject).await;
     assert_eq!((report.rejected.len(), report.unread), (64, 6));
     let verifier = verifier.with_limits(Limits { listed: 10, referrers: 64, ..Limits::default() });
@@ -303,7 +294,7 @@ async fn h7_referrers_beyond_the_limit_are_counted_and_not_read() {
 #[tokio::test]
 async fn h7_parts_of_a_bundle_are_counted_before_it_is_parsed() {
     let (_, subject) = site().await;
-    let (signer, verifier) = key();
+    let (signer, verifier) = trusted_key();
     let statement = statement(&subject, PROVENANCE, json!({}));
     let good = signer.sign_statement(statement.to_string().as_bytes()).await.unwrap();
     let good: Value = serde_json::from_slice(&good).unwrap();
@@ -337,7 +328,7 @@ async fn h7_parts_of_a_bundle_are_counted_before_it_is_parsed() {
 #[tokio::test]
 async fn h7_subjects_and_digests_are_counted() {
     let (_, subject) = site().await;
-    let (signer, verifier) = key();
+    let (signer, verifier) = trusted_key();
     let mut many = statement(&subject, PROVENANCE, json!({}));
     let one = many["subject"][0].clone();
     many["subject"] = Value::Array(vec![one; 1025]);
@@ -361,7 +352,7 @@ async fn h7_subjects_and_digests_are_counted() {
 #[tokio::test]
 async fn h10_no_predicate_but_that_of_signatures_is_a_signature() {
     let (registry, subject) = site().await;
-    let (signer, verifier) = key();
+    let (signer, verifier) = trusted_key();
     for kind in ["https://acme.example/vulnerable/v1", PROVENANCE, "https://sigstore.dev/cosign/sign/v2"] {
         let content = json!({"approved": false});
         let predicate = Predicate { kind, content: &content, created: None };
@@ -376,7 +367,7 @@ async fn h10_no_predicate_but_that_of_signatures_is_a_signature() {
 #[tokio::test]
 async fn h10_a_signature_with_something_to_say_is_refused() {
     let (_, subject) = site().await;
-    let (signer, verifier) = key();
+    let (signer, verifier) = trusted_key();
     for (predicate, holds) in [
         (json!({}), true),
         (Value::Null, true),
@@ -394,7 +385,7 @@ async fn h10_a_signature_with_something_to_say_is_refused() {
 #[tokio::test]
 async fn payloads_of_another_type_are_refused() {
     let (_, subject) = site().await;
-    let (signer, verifier) = key();
+    let (signer, verifier) = trusted_key();
     let statement = statement(&subject, PROVENANCE, json!({}));
     let bundle = signer.sign_statement(statement.to_string().as_bytes()).await.unwrap();
     let mut bundle: Value = serde_json::from_slice(&bundle).unwrap();
@@ -428,7 +419,7 @@ async fn entries_with_neither_proof_nor_promise_are_refused() {
 #[tokio::test]
 async fn reasons_are_short_and_have_no_control_characters() {
     let (_, subject) = site().await;
-    let (signer, verifier) = key();
+    let (signer, verifier) = trusted_key();
     let mut long = statement(&subject, PROVENANCE, json!({}));
     long["subject"][0]["digest"] = json!({"\u{1b}[2J": "x".repeat(1 << 20)});
     let mut strange = statement(&subject, PROVENANCE, json!({}));

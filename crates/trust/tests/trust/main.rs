@@ -4,6 +4,7 @@
 mod common;
 mod conformance;
 mod cosign;
+mod files;
 mod fixtures;
 #[cfg(feature = "gittuf")]
 mod gittuf;
@@ -13,6 +14,9 @@ mod holes;
 mod keyless;
 mod keys;
 mod mutants;
+mod policy;
+mod policy_holes;
+mod slsa;
 #[cfg(feature = "gittuf")]
 mod source;
 mod wire;
