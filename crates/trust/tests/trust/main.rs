@@ -10,6 +10,8 @@ mod fixtures;
 mod gittuf;
 #[cfg(feature = "gittuf")]
 mod gittuf_peer;
+#[cfg(feature = "gittuf")]
+mod gittuf_place;
 mod holes;
 mod keyless;
 mod keys;
