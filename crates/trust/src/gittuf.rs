@@ -12,7 +12,9 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::error::Result;
 use crate::identity::IdentityPattern;
+use crate::policy;
 use crate::policy::Facts;
+use crate::policy::Provenance;
 use crate::policy::Refusal;
 use crate::policy::Rule;
 use crate::root::TrustedRoot;
@@ -39,7 +41,6 @@ use fault::Fault;
 use key::Principal;
 use mirror::Mirror;
 use repository::Repository;
-use source::PROVENANCE;
 use source::Source;
 use verify::Case;
 use verify::Demands;
@@ -79,6 +80,7 @@ pub struct Gittuf {
     place: Place,
     reference: Option<String>,
     demands: Arc<Demands>,
+    roots: Vec<TrustedRoot>,
     sigstore: Option<Arc<Verifier>>,
     allows_missing_gittuf: bool,
     allows_missing_provenance: bool,
@@ -97,7 +99,10 @@ impl Gittuf {
     /// A repository by its address, which is in a directory here; somebody else keeps it up to date.
     ///
     /// Whoever can write there can take entries from the end of the log.
-    pub fn in_directory(repository: &str, directory: impl Into<PathBuf>) -> Self {
+    ///
+    /// # Errors
+    /// `Policy` when the address is not that of a repository, as provenance has it: `https://github.com/acme/site`.
+    pub fn in_directory(repository: &str, directory: impl Into<PathBuf>) -> Result<Self> {
         Self::new(repository, Place::Directory(directory.into()))
     }
 
@@ -119,21 +124,24 @@ impl Gittuf {
     /// As `mirrored`.
     pub fn mirrored_from(repository: &str, url: &str, cache: impl AsRef<Path>) -> Result<Self> {
         let mirror = Mirror::new(url, cache.as_ref()).map_err(|why| Error::policy("gittuf", why))?;
-        Ok(Self::new(repository, Place::Mirror(mirror)))
+        Self::new(repository, Place::Mirror(mirror))
     }
 
-    fn new(repository: &str, place: Place) -> Self {
-        Self {
-            repository: source::normal(repository),
+    fn new(repository: &str, place: Place) -> Result<Self> {
+        let named = policy::Source::parse(repository).filter(|source| source.reference.is_none());
+        let wrong = || Error::policy("gittuf", format!("repository {repository:?}: wanted https://host/owner/name"));
+        Ok(Self {
+            repository: named.ok_or_else(wrong)?.repository,
             place,
             reference: None,
             demands: Arc::default(),
+            roots: Vec::new(),
             sigstore: None,
             allows_missing_gittuf: false,
             allows_missing_provenance: false,
             allows_stale: Duration::ZERO,
             refreshes_after: Duration::from_secs(60),
-        }
+        })
     }
 
     /// Pins a key: it has to have signed the first root of the policy. Of several, each has to.
@@ -148,7 +156,9 @@ impl Gittuf {
     /// # Errors
     /// `Trust` when the root cannot be used.
     pub fn trust_root(mut self, root: &TrustedRoot) -> Result<Self> {
-        let verifier = Verifier::default().trust_root(root)?.accept(IdentityPattern::anyone());
+        self.roots.push(root.clone());
+        let verifier = Verifier::default().accept(IdentityPattern::anyone());
+        let verifier = self.roots.iter().try_fold(verifier, Verifier::trust_root)?;
         self.sigstore = Some(Arc::new(verifier));
         Ok(self)
     }
@@ -214,11 +224,11 @@ impl Gittuf {
 
     /// What of the provenance fits; nothing when none is needed.
     fn decide<'a>(&self, facts: &Facts<'a>) -> Result<Option<&'a Verified>, Vec<Fault>> {
-        let all: Vec<_> = PROVENANCE.iter().flat_map(|kind| facts.report.attestations(kind)).collect();
+        let all: Vec<_> = Provenance::TYPES.iter().flat_map(|kind| facts.report.attestations(kind)).collect();
         if all.is_empty() && !self.allows_missing_provenance {
             return Err(vec![Fault::denied(format!(
                 "wanted provenance of type {}, got none that holds",
-                PROVENANCE[0]
+                Provenance::TYPES[0]
             ))]);
         }
         let mut faults = Vec::new();
@@ -230,7 +240,7 @@ impl Gittuf {
                     let why = format!("built from {}, wanted {}", source.repository, self.repository);
                     faults.push(Fault::denied(why));
                 }
-                Some(Err(why)) => faults.push(Fault::denied(why)),
+                Some(Err(fault)) => faults.push(fault),
                 None => {}
             }
         }

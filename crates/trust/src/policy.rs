@@ -42,6 +42,8 @@ pub use slsa::Field;
 pub use slsa::Mismatch;
 pub use slsa::Slsa;
 pub use source::Refs;
+#[cfg(feature = "gittuf")]
+pub(crate) use source::Source;
 
 use ci::GITHUB_ISSUER;
 use slsa::GITHUB_RUNNER;

@@ -66,7 +66,11 @@ impl Mirror {
     pub(super) fn fetch(&self) -> Result<()> {
         let failed = |error: std::io::Error| Fault::unknown(format!("{}: {error}", self.directory.display()));
         if !self.directory.join("objects").is_dir() {
-            git::run(git::quiet().args(["init", "--quiet", "--bare", "--"]).arg(&self.directory), MAX_WORDS)?.text()?;
+            git::run(
+                git::quiet().args(["init", "--quiet", "--bare", "--object-format=sha1", "--"]).arg(&self.directory),
+                MAX_WORDS,
+            )?
+            .text()?;
         }
         let mut command = git::quiet();
         command.arg("--git-dir").arg(&self.directory);

@@ -8,16 +8,16 @@ use crate::pattern::Pattern;
 
 /// Where something was built from: `git+https://github.com/acme/site@refs/heads/main`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Source {
+pub(crate) struct Source {
     /// `https://github.com/acme/site`: the host in lower case, without `git+`, `.git` and a slash at the end.
-    pub(super) repository: String,
+    pub(crate) repository: String,
     /// What stands behind the `@`.
-    pub(super) reference: Option<String>,
+    pub(crate) reference: Option<String>,
 }
 
 impl Source {
     /// Reads a source; none for what is not the URL of a repository, or could be read in two ways.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let url = text.strip_prefix("git+").unwrap_or(text);
         let (scheme, rest) = url.split_once("://")?;
         if !scheme.eq_ignore_ascii_case("https") || rest.contains(['?', '#', '\\', '%']) {

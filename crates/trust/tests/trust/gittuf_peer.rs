@@ -238,7 +238,8 @@ async fn gittuf_itself_decides_the_same() {
         }
         let (source, traits) = make(&mut chance);
         for is_whole in [false, true] {
-            let rule = Gittuf::in_directory(REPOSITORY, source.path()).trust_first_root(true).allow_unprotected(true);
+            let rule =
+                Gittuf::in_directory(REPOSITORY, source.path()).unwrap().trust_first_root(true).allow_unprotected(true);
             let rule = rule.allow_missing_provenance(true).with_reference(MAIN).verify_whole_log(is_whole);
             let ours = built.decide(rule).await;
             let theirs = peer(gittuf.as_ref(), &source, is_whole);

@@ -6,6 +6,12 @@ mod conformance;
 mod cosign;
 mod files;
 mod fixtures;
+#[cfg(feature = "gittuf")]
+mod gittuf;
+#[cfg(feature = "gittuf")]
+mod gittuf_peer;
+#[cfg(feature = "gittuf")]
+mod gittuf_place;
 mod holes;
 mod keyless;
 mod keys;
@@ -18,6 +24,8 @@ mod provenance;
 mod rego;
 mod services;
 mod slsa;
+#[cfg(feature = "gittuf")]
+mod source;
 #[cfg(feature = "tuf")]
 mod tuf;
 mod wire;

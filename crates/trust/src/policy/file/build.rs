@@ -31,6 +31,9 @@ use crate::root::Evidence;
 use crate::root::TrustedRoot;
 use crate::verifier::Verifier;
 
+#[cfg(feature = "gittuf")]
+mod gittuf;
+
 /// Makes the policy of a file.
 pub(super) fn policy(name: &str, base: &Path, block: &Spanned<Block>) -> Result<Policy> {
     Builder { name, base }.block(block, &Scope::default())
@@ -74,7 +77,7 @@ impl Builder<'_> {
             parts.push(self.rego(rego, &scope)?);
         }
         if let Some(gittuf) = gittuf {
-            return Err(self.wrong(gittuf, "this skep is built without gittuf"));
+            parts.push(self.gittuf(gittuf, &scope)?);
         }
         if let Some(list) = all_of {
             parts.push(Policy::all_of(self.blocks(list, block, &scope)?));
@@ -186,6 +189,11 @@ impl Builder<'_> {
             drop(verifier);
             Err(self.wrong(rego, format!("{}: this skep is built without Rego", file.display())))
         }
+    }
+
+    #[cfg(not(feature = "gittuf"))]
+    fn gittuf(&self, gittuf: &Spanned<super::schema::Gittuf>, _: &Scope) -> Result<Policy> {
+        Err(self.wrong(gittuf, "this skep is built without gittuf"))
     }
 
     /// The signers that a part names, else those of the signature it stands beside or below.

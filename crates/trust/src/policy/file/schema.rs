@@ -6,7 +6,6 @@ use std::marker::PhantomData;
 use serde::Deserialize;
 use serde::Deserializer;
 use serde::de::Error;
-use serde::de::IgnoredAny;
 use serde::de::IntoDeserializer;
 use serde::de::MapAccess;
 use serde::de::SeqAccess;
@@ -27,7 +26,7 @@ pub(super) struct Block {
     #[serde(deserialize_with = "present")]
     pub(super) attestation: Option<Spanned<Attestation>>,
     #[serde(deserialize_with = "present")]
-    pub(super) gittuf: Option<Spanned<IgnoredAny>>,
+    pub(super) gittuf: Option<Spanned<Gittuf>>,
     #[serde(deserialize_with = "present")]
     pub(super) not: Option<Box<Spanned<Block>>>,
     #[serde(deserialize_with = "present")]
@@ -84,6 +83,56 @@ pub(super) struct Rego {
     pub(super) file: String,
     #[serde(default, deserialize_with = "present")]
     pub(super) by: Option<Spanned<Signers>>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[cfg_attr(not(feature = "gittuf"), expect(dead_code, reason = "read also where it is refused, for its mistakes"))]
+pub(super) struct Gittuf {
+    pub(super) repository: String,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) url: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) cache: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) directory: Option<String>,
+    #[serde(default)]
+    pub(super) root_key: Many<RootKey>,
+    #[serde(default)]
+    pub(super) trusted_root: Many<Root>,
+    #[serde(default, rename = "ref", deserialize_with = "present")]
+    pub(super) reference: Option<String>,
+    #[serde(default)]
+    pub(super) whole_log: bool,
+    #[serde(default)]
+    pub(super) refuse_expired: bool,
+    #[serde(default)]
+    pub(super) trust_first_root: bool,
+    #[serde(default)]
+    pub(super) allow_missing_gittuf: bool,
+    #[serde(default)]
+    pub(super) allow_missing_provenance: bool,
+    #[serde(default)]
+    pub(super) allow_unprotected: bool,
+    #[serde(default, deserialize_with = "present")]
+    pub(super) by: Option<Spanned<Signers>>,
+}
+
+/// An SSH key, an OpenPGP key in armour, or an identity.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+#[cfg_attr(not(feature = "gittuf"), expect(dead_code, reason = "read also where it is refused, for its mistakes"))]
+pub(super) enum RootKey {
+    Text(String),
+    Identity(RootIdentity),
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(feature = "gittuf"), expect(dead_code, reason = "read also where it is refused, for its mistakes"))]
+pub(super) struct RootIdentity {
+    pub(super) issuer: String,
+    pub(super) identity: String,
 }
 
 /// Whose signatures count: any of these.
