@@ -32,6 +32,9 @@ impl Envelope {
         if body.payload_type != PAYLOAD_TYPE {
             return Err(malformed(&format!("payload type {:?}, wanted {PAYLOAD_TYPE}", body.payload_type)));
         }
+        if body.signatures.is_empty() {
+            return Err(malformed(&"no signatures"));
+        }
         if body.signatures.len() > MAX_SIGNATURES {
             return Err(malformed(&format!("{} signatures, at most {MAX_SIGNATURES}", body.signatures.len())));
         }

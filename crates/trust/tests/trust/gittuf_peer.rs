@@ -202,6 +202,9 @@ fn known(traits: &Traits, is_whole: bool, why: &str) -> Option<&'static str> {
     match () {
         () if why.contains("was taken back") => Some("the last entry was taken back"),
         () if why.contains("taken over from") => Some("an entry was taken over from elsewhere, signed by nobody"),
+        () if why.contains("no signatures") => {
+            Some("an approval that nobody signed is not looked at where none is needed")
+        }
         () if traits.global && why.contains("wanted") => Some("a global rule makes gittuf forget its other rules"),
         () if is_whole && traits.skip => Some("what mends a broken entry was put there by somebody who may not"),
         () if is_whole && traits.policies > 1 && why.contains("policy of log entry") => {
