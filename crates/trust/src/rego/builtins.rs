@@ -62,7 +62,7 @@ fn size(name: &str, values: &[Value]) -> Option<usize> {
         "regex.replace" | "replace" => replaced(bytes(&values[0]), bytes(&values[2])),
         "sprintf" => widths(&values[0]),
         "strings.replace_n" => replaced_in_turn(&values[0], bytes(&values[1])),
-        "units.parse" | "units.parse_bytes" => exponent(text(&values[0])),
+        "to_number" | "units.parse" | "units.parse_bytes" => is_exact(text(&values[0])).then_some(0),
         _ => None,
     }
 }
@@ -126,6 +126,12 @@ fn replaced_in_turn(by: &Value, text: usize) -> Option<usize> {
     by.iter().try_fold(text, |text, (_, by)| replaced(text, bytes(by)))
 }
 
+/// Whether the digits of a number can all be written down: it is kept exactly, and the interpreter does not look at the clock
+/// while it makes what `1e99999999` says.
+pub(super) fn is_exact(number: &str) -> bool {
+    exponent(number).is_some_and(|digits| digits <= MAX_EXPONENT)
+}
+
 /// The digits behind the `e` of a number, as a number: what comes of `1e9` has so many digits.
 fn exponent(number: &str) -> Option<usize> {
     let Some((_, behind)) = number.split_once(['e', 'E']) else { return Some(0) };
@@ -149,6 +155,7 @@ const MAX_SIZE: usize = 16 << 20;
 const ELEMENT: usize = 16;
 
 /// Functions that can make much of little.
+const MAX_EXPONENT: usize = 400;
 const BOUNDED: &[&str] = &[
     "array.concat",
     "bits.lsh",
@@ -159,6 +166,7 @@ const BOUNDED: &[&str] = &[
     "replace",
     "sprintf",
     "strings.replace_n",
+    "to_number",
     "units.parse",
     "units.parse_bytes",
 ];

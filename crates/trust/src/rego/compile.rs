@@ -49,7 +49,7 @@ fn compile(modules: Vec<(String, String)>) -> Result<Engine, String> {
     engine.set_strict_builtin_errors(builtins::STRICT);
     builtins::bound(&mut engine).and_then(|()| builtins::correct(&mut engine)).map_err(|error| plain(&error))?;
     for (name, text) in &modules {
-        nesting(name, text)?;
+        bounded(name, text)?;
     }
     for (name, text) in negation::spell_out(modules)? {
         engine.add_policy(name, text).map_err(|error| plain(&error))?;
@@ -72,8 +72,9 @@ fn packages(engine: &Engine) -> Result<Vec<String>, String> {
     engine.get_packages().map_err(|error| plain(&error))
 }
 
-/// Refuses brackets in brackets, where the parser would take long: it reads the first of what is in each about twice.
-fn nesting(name: &str, text: &str) -> Result<(), String> {
+/// Refuses what the parser would take long for: brackets in brackets, of which it reads the first of what is in each about
+/// twice, and numbers with very many digits.
+fn bounded(name: &str, text: &str) -> Result<(), String> {
     let source = Source::from_contents(name.to_owned(), text.to_owned()).map_err(|error| plain(&error))?;
     let (mut lexer, mut depth, mut read) = (Lexer::new(&source), 0, 0.0);
     loop {
@@ -82,6 +83,9 @@ fn nesting(name: &str, text: &str) -> Result<(), String> {
             (TokenKind::Eof, _) => return Ok(()),
             (TokenKind::Symbol, "[" | "{") => depth += 1,
             (TokenKind::Symbol, "]" | "}") => depth = (depth - 1).max(0),
+            (TokenKind::Number, number) if !builtins::is_exact(number) => {
+                return Err(plain(&span.error("too large an exponent")));
+            }
             _ => {}
         }
         read += AGAIN.powi(depth);
