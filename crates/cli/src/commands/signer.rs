@@ -3,6 +3,8 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
+use jiff::SignedDuration;
+use jiff::Timestamp;
 use serde_json::Value;
 use skep_trust::DeviceCode;
 use skep_trust::IdentityToken;
@@ -31,9 +33,9 @@ pub(super) enum Prepared {
     Key { key: PrivateKey, witnesses: Witnesses },
 }
 
-/// Where the token comes from. Those that are not given are asked for when they are needed: they live for minutes.
+/// Where the token comes from. People are asked when it is needed, for it lives for minutes.
 pub(super) enum Login {
-    Ambient,
+    Ambient(Box<IdentityToken>),
     Browser { issuer: String, client_id: String },
     Device { issuer: String, client_id: String },
     Given(Box<IdentityToken>),
@@ -92,9 +94,9 @@ impl Login {
         if flags.device {
             return Ok(Self::Device { issuer, client_id });
         }
-        // Asked for again when it is needed; this finds out that there is none before anything is done.
-        if IdentityToken::ambient().await?.is_some() {
-            return Ok(Self::Ambient);
+        // That there is none is found out before anything is done.
+        if let Some(token) = IdentityToken::ambient().await? {
+            return Ok(Self::Ambient(Box::new(token)));
         }
         match std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
             true => Ok(Self::Browser { issuer, client_id }),
@@ -104,7 +106,9 @@ impl Login {
 
     async fn token(self) -> Outcome<IdentityToken> {
         match self {
-            Self::Ambient => IdentityToken::ambient().await?.ok_or_else(nobody),
+            Self::Ambient(token) if token.expires() > Timestamp::now() + ENOUGH => Ok(*token),
+            // What was pushed before took long.
+            Self::Ambient(_) => IdentityToken::ambient().await?.ok_or_else(nobody),
             Self::Browser { issuer, client_id } => {
                 let open = |url: &str| eprintln!("{PUBLIC}\nto say who you are, open {}", escape(url));
                 Ok(IdentityToken::by_browser(&issuer, &client_id, open).await?)
@@ -121,6 +125,9 @@ impl Login {
         }
     }
 }
+
+/// How long a token has to be good for when somebody signs with it.
+const ENOUGH: SignedDuration = SignedDuration::from_mins(1);
 
 /// Whom the certificate will name: for what runs on GitHub and GitLab, Fulcio takes the workflow instead of the subject.
 fn certified(token: &IdentityToken) -> String {
