@@ -1,5 +1,7 @@
 //! A registry in memory: the reference implementation, for tests and for `--memory`.
 
+mod blocks;
+
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fmt;
@@ -9,8 +11,6 @@ use std::sync::MutexGuard;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use bytes::BytesMut;
 use futures_util::StreamExt;
 use tokio::time::Instant;
 use url::Url;
@@ -39,6 +39,9 @@ use crate::registry::Registry;
 use crate::registry::Upload;
 use crate::registry::UploadOptions;
 
+use blocks::Blocks;
+use blocks::Gather;
+
 /// How a [`Memory`] behaves.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MemoryOptions {
@@ -58,7 +61,7 @@ pub struct Memory {
 
 #[derive(Default)]
 struct Repo {
-    blobs: BTreeMap<Digest, Bytes>,
+    blobs: BTreeMap<Digest, Blocks>,
     manifests: BTreeMap<Digest, Stored>,
     tags: BTreeMap<Tag, Digest>,
     uploads: HashMap<String, Session>,
@@ -71,7 +74,7 @@ struct Stored {
 }
 
 struct Session {
-    bytes: BytesMut,
+    bytes: Blocks,
     hasher: Hasher,
     /// When it was begun or something came.
     used: Instant,
@@ -106,7 +109,7 @@ impl Memory {
         }
     }
 
-    fn blob(&self, repo: &RepoName, digest: &Digest) -> Result<Bytes> {
+    fn blob(&self, repo: &RepoName, digest: &Digest) -> Result<Blocks> {
         self.read(repo, |found| found.blobs.get(digest).cloned().ok_or_else(|| blob_unknown(repo, digest)))
     }
 }
@@ -134,17 +137,16 @@ impl Repo {
 impl Registry for Memory {
     async fn get_blob(&self, repo: &RepoName, digest: &Digest, range: Option<ByteRange>) -> Result<Blob> {
         let bytes = self.blob(repo, digest)?;
-        let size = bytes.len() as u64;
+        let size = bytes.len();
         let range = range.map_or(Ok(0..size), |range| range.of(size))?;
-        let part = bytes.slice(range.start as usize..range.end as usize);
         let descriptor = Descriptor::new(OCTET_STREAM, digest.clone(), size);
         // Memory does not rot: what was verified when it came in is not hashed again.
-        Ok(Blob { descriptor, range, body: Body::from(part) })
+        Ok(Blob { descriptor, body: bytes.body(range.clone()), range })
     }
 
     async fn head_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Descriptor> {
         let bytes = self.blob(repo, digest)?;
-        Ok(Descriptor::new(OCTET_STREAM, digest.clone(), bytes.len() as u64))
+        Ok(Descriptor::new(OCTET_STREAM, digest.clone(), bytes.len()))
     }
 
     async fn locate_blob(&self, repo: &RepoName, digest: &Digest) -> Result<Option<Url>> {
@@ -162,27 +164,27 @@ impl Registry for Memory {
     async fn put_blob(&self, repo: &RepoName, descriptor: &Descriptor, body: Body) -> Result<()> {
         let mut body = body;
         let mut verifier = Verifier::new(&descriptor.digest, Some(descriptor.size));
-        let mut bytes = BytesMut::new();
+        let mut bytes = Gather::new(Some(descriptor.size));
         while let Some(part) = body.next().await.transpose()? {
             verifier.update(&part)?;
-            bytes.extend_from_slice(&part);
+            bytes.add(&part);
         }
         verifier.finish()?;
-        self.write(repo, |found| found.blobs.insert(descriptor.digest.clone(), bytes.freeze()));
+        self.write(repo, |found| found.blobs.insert(descriptor.digest.clone(), bytes.finish()));
         Ok(())
     }
 
     async fn upload_blob(&self, repo: &RepoName, options: UploadOptions) -> Result<Box<dyn Upload>> {
         let (id, offset) = match options.resume {
             Some(id) => {
-                let session = |found: &Repo| found.uploads.get(&id).map(|session| session.bytes.len() as u64);
+                let session = |found: &Repo| found.uploads.get(&id).map(|session| session.bytes.len());
                 let offset = self.lock().get(repo).and_then(session).ok_or_else(|| upload_unknown(&id))?;
                 (id, offset)
             }
             None => {
                 let id = format!("{:016x}{:016x}", random()?, random()?);
                 let used = Instant::now();
-                let session = Session { bytes: BytesMut::new(), hasher: Hasher::new(options.algorithm), used };
+                let session = Session { bytes: Blocks::default(), hasher: Hasher::new(options.algorithm), used };
                 self.write(repo, |found| {
                     found.uploads.retain(|_, session| session.used.elapsed() < SESSION_LIFE);
                     found.uploads.insert(id.clone(), session)
@@ -295,6 +297,21 @@ struct MemoryUpload {
     offset: u64,
 }
 
+impl MemoryUpload {
+    /// Does something with the session, which must stand where this upload left it.
+    fn session<T>(&self, work: impl FnOnce(&mut Session) -> T) -> Result<T> {
+        self.registry.change(&self.repo, |found| {
+            let session = found.uploads.get_mut(&self.id).ok_or_else(|| upload_unknown(&self.id))?;
+            let at = session.bytes.len();
+            if at != self.offset {
+                let message = format!("upload {} stands at {at} bytes, not at {}", self.id, self.offset);
+                return Err(Error::new(Code::RangeInvalid, message));
+            }
+            Ok(work(session))
+        })
+    }
+}
+
 #[async_trait]
 impl Upload for MemoryUpload {
     fn id(&self) -> &str {
@@ -310,22 +327,18 @@ impl Upload for MemoryUpload {
     }
 
     async fn append(&mut self, mut body: Body) -> Result<()> {
+        let mut hasher = self.session(|session| session.hasher.clone())?;
         // Gathered first, so that a part that breaks off leaves the session as it was.
-        let mut part = BytesMut::new();
+        let mut part = Gather::new(body.len());
         while let Some(bytes) = body.next().await.transpose()? {
-            part.extend_from_slice(&bytes);
+            hasher.update(&bytes);
+            part.add(&bytes);
         }
-        self.offset = self.registry.change(&self.repo, |found| {
-            let session = found.uploads.get_mut(&self.id).ok_or_else(|| upload_unknown(&self.id))?;
-            let at = session.bytes.len() as u64;
-            if at != self.offset {
-                let message = format!("upload {} stands at {at} bytes, not at {}", self.id, self.offset);
-                return Err(Error::new(Code::RangeInvalid, message));
-            }
-            session.hasher.update(&part);
-            session.bytes.unsplit(part);
+        self.offset = self.session(|session| {
+            session.bytes.append(part.finish());
+            session.hasher = hasher;
             session.used = Instant::now();
-            Ok(session.bytes.len() as u64)
+            session.bytes.len()
         })?;
         Ok(())
     }
@@ -333,16 +346,18 @@ impl Upload for MemoryUpload {
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<Descriptor> {
         self.registry.change(&self.repo, |found| {
             let session = found.uploads.remove(&self.id).ok_or_else(|| upload_unknown(&self.id))?;
-            let bytes = session.bytes.freeze();
+            let bytes = session.bytes;
             let got = if session.hasher.algorithm() == digest.algorithm() {
                 session.hasher.finish()
             } else {
-                Digest::of(digest.algorithm(), &bytes)
+                let mut hasher = Hasher::new(digest.algorithm());
+                bytes.iter().for_each(|block| hasher.update(block));
+                hasher.finish()
             };
             if got != *digest {
                 return Err(Error::new(Code::DigestInvalid, format!("expected {digest}, got {got}")));
             }
-            let descriptor = Descriptor::new(OCTET_STREAM, got, bytes.len() as u64);
+            let descriptor = Descriptor::new(OCTET_STREAM, got, bytes.len());
             found.blobs.insert(digest.clone(), bytes);
             Ok(descriptor)
         })
