@@ -6,6 +6,7 @@ mod commands;
 mod complete;
 mod config;
 mod exit;
+mod interrupt;
 mod line;
 mod near;
 mod output;
@@ -26,6 +27,7 @@ use crate::config::Config;
 use crate::exit::Exit;
 use crate::exit::Failure;
 use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
 
 /// How long work on other threads may take to notice that it is no longer wanted.
 const PATIENCE: Duration = Duration::from_millis(2500);
@@ -89,17 +91,18 @@ fn usage(error: &clap::Error, config: &Config) -> ExitCode {
 
 async fn run(cli: Cli, config: Config) -> Outcome {
     log_to_stderr(&cli);
+    let mut interrupt = Interrupt::listen()?;
     if let Command::Serve(args) = cli.command {
         // A server ends well when it is told to; it listens for that itself.
-        return serve::serve(&cli.global, &config, args).await;
+        return serve::serve(&cli.global, &config, args, interrupt).await;
     }
     if let Command::Dev(part) = cli.command {
-        return commands::dev::dev(&cli.global, part).await;
+        return commands::dev::dev(&cli.global, part, interrupt).await;
     }
     let session = Session::new(&cli.global, config);
     if let Command::Doctor(args) = cli.command {
         // It has something to remove before it ends.
-        return commands::doctor::doctor(&session, args).await;
+        return commands::doctor::doctor(&session, args, interrupt).await;
     }
     tokio::select! {
         outcome = commands::run(&session, cli.command) => {
@@ -107,30 +110,10 @@ async fn run(cli: Cli, config: Config) -> Outcome {
             outcome
         }
         // The work is dropped, which undoes what is half done.
-        () = interrupted() => {
+        () = interrupt.came() => {
             session.progress.clear();
             Err(Failure::new(Exit::Interrupted, "interrupted"))
         }
-    }
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::SignalKind;
-        use tokio::signal::unix::signal;
-
-        if let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-            tokio::select! {
-                _ = int.recv() => {}
-                _ = term.recv() => {}
-            }
-            return;
-        }
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::exit::Exit;
 use crate::exit::Failure;
 use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
 use crate::output;
 
 /// A directory of layouts; or one layout that another tool made, as a repository with the name of its directory.
@@ -50,7 +51,7 @@ struct Answer {
     url: String,
 }
 
-pub(crate) async fn serve(global: &Global, reached: &Config, args: Serve) -> Outcome {
+pub(crate) async fn serve(global: &Global, reached: &Config, args: Serve, mut interrupt: Interrupt) -> Outcome {
     let allow_missing = args.allow_missing;
     let mut addr = args.addr;
     let (registry, place): (Arc<dyn Registry>, String) = if let Some(file) = &args.config {
@@ -83,7 +84,7 @@ pub(crate) async fn serve(global: &Global, reached: &Config, args: Serve) -> Out
     }
     let options = ServerOptions { verify: !args.no_verify, ..Default::default() };
     let server = Server::with_options(registry, options);
-    skep_http::serve(listener, server, crate::interrupted()).await?;
+    skep_http::serve(listener, server, interrupt.came()).await?;
     if !global.quiet && !global.json {
         eprintln!("stopped");
     }

@@ -14,6 +14,7 @@ use crate::args::Sigstore;
 use crate::exit::Exit;
 use crate::exit::Failure;
 use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
 use crate::output;
 use crate::output::escape;
 
@@ -29,7 +30,7 @@ struct Answer<'a> {
     token: String,
 }
 
-pub(crate) async fn dev(global: &Global, part: Dev) -> Outcome {
+pub(crate) async fn dev(global: &Global, part: Dev, mut interrupt: Interrupt) -> Outcome {
     let Dev::Sigstore(args) = part;
     if !args.addr.ip().is_loopback() {
         let message = format!("{} can be reached from elsewhere, and this Sigstore believes everybody", args.addr);
@@ -52,7 +53,7 @@ pub(crate) async fn dev(global: &Global, part: Dev) -> Outcome {
     };
     tokio::select! {
         outcome = renewing => outcome,
-        () = crate::interrupted() => Ok(()),
+        () = interrupt.came() => Ok(()),
     }
 }
 

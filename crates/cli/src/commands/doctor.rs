@@ -18,6 +18,7 @@ use crate::args::Doctor;
 use crate::exit::Exit;
 use crate::exit::Failure;
 use crate::exit::Outcome;
+use crate::interrupt::Interrupt;
 use crate::output;
 use crate::output::escape;
 
@@ -41,7 +42,7 @@ struct Line {
 }
 
 /// Looks, and removes what it wrote also when it is interrupted.
-pub(crate) async fn doctor(session: &Session, args: Doctor) -> Outcome {
+pub(crate) async fn doctor(session: &Session, args: Doctor, mut interrupt: Interrupt) -> Outcome {
     let (host, repo) = target(&args.target)?;
     let name = repo.as_ref().or(args.write.as_ref()).map(RepoName::as_str);
     let found = DockerConfig::load()?.find(bare(host), name).await?;
@@ -54,12 +55,12 @@ pub(crate) async fn doctor(session: &Session, args: Doctor) -> Outcome {
     };
     let report = tokio::select! {
         report = probe.run(&options, &told) => report,
-        () = crate::interrupted() => {
+        () = interrupt.came() => {
             if options.write.is_some() {
                 session.progress.say("interrupted; removing what was written, unless you interrupt again");
                 tokio::select! {
                     finding = probe.clean_up() => told(&finding),
-                    () = crate::interrupted() => {}
+                    () = interrupt.came() => {}
                 }
             }
             return Err(Failure::new(Exit::Interrupted, "interrupted"));

@@ -67,3 +67,14 @@ fn what_is_deleted_is_collected_while_the_registry_runs() {
     assert_eq!(desk.run("gc nowhere").exit, 4);
     assert_eq!(desk.run("gc data --grace soon").exit, 2);
 }
+
+/// It listens for the signal before it says that it is ready, so there is no moment at which it is just cut off.
+#[test]
+fn a_server_that_is_told_to_stop_at_once_stops_well() {
+    let desk = Desk::new();
+    for _ in 0..20 {
+        let (exit, log) = desk.serve("serve --addr 127.0.0.1:0 --memory").stop();
+        assert_eq!(exit, 0, "{log}");
+        assert!(log.ends_with("stopped\n"), "{log}");
+    }
+}
