@@ -450,6 +450,17 @@ mod tests {
             assert!(!format!("{error:?}").contains("hunter2"));
         }
 
+        /// To the kernel, both what may not be run and what is behind a directory that may not be entered is forbidden.
+        #[tokio::test]
+        async fn what_may_not_be_run_is_not_installed() {
+            let _alone = ALONE.lock().await;
+            let store = r#"{"credsStore":"test","auths":{"r.example.com":{"auth":"dXNlcjpwYXNz"}}}"#;
+            let (dir, config) = with_helper("exit 1", store);
+            let program = dir.path().join("docker-credential-test");
+            std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o644)).unwrap();
+            assert_eq!(config.for_registry("r.example.com").await.unwrap(), basic("user", "pass"));
+        }
+
         #[tokio::test]
         async fn earlier_sources_win_registry_by_registry() {
             let _alone = ALONE.lock().await;

@@ -1,6 +1,7 @@
 //! Credential helpers: programs that keep secrets for docker.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -107,7 +108,8 @@ impl Helper<'_> {
         };
         let (status, output) = match tokio::time::timeout(TIMEOUT, run).await {
             Ok(Ok(done)) => done,
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            // What is looked for in a directory of PATH that may not be entered is "permission denied" to the kernel.
+            Ok(Err(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
                 return Err(Failure::Missing(self.failed(key, "is not installed").with_source(error)));
             }
             Ok(Err(error)) => return Err(Failure::Failed(self.failed(key, "did not run").with_source(error))),
