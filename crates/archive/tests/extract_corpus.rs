@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::fs::Permissions;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::symlink;
@@ -406,6 +407,9 @@ async fn a_corrupt_index_is_refused_or_gives_content_that_is_right() {
         let mut left = vec![dest];
         while let Some(path) = left.pop() {
             let kind = fs::symlink_metadata(&path).unwrap();
+            if !kind.is_symlink() {
+                fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+            }
             if kind.is_dir() {
                 left.extend(fs::read_dir(&path).unwrap().map(|item| item.unwrap().path()));
             } else if kind.is_file() {

@@ -105,10 +105,10 @@ fn an_extraction_that_is_killed_at_any_moment_leaves_nothing_half_done() {
     let copy = desk.path("copy");
     let began = Instant::now();
     assert!(desk.command("pull -q oci:store:v1 copy").output().unwrap().status.success());
-    let took = began.elapsed();
+    let mut took = began.elapsed();
     desk.assert_mended(&copy, "not killed at all");
-    let (mut killed, mut state) = (0, 7u64);
-    for round in 0..52 {
+    let (mut killed, mut round, mut state) = (0, 0, 7u64);
+    while killed < 45 {
         // Into a new place, over what is there, and over what is half there; the last may have been killed before it began.
         if round % 3 == 0 && copy.exists() {
             fs::remove_dir_all(&copy).unwrap();
@@ -118,14 +118,20 @@ fn an_extraction_that_is_killed_at_any_moment_leaves_nothing_half_done() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         std::thread::sleep(took.mul_f64(0.9 * (state >> 40) as f64 / (1u64 << 24) as f64));
         child.kill().unwrap();
-        killed += u32::from(!child.wait().unwrap().success());
+        if child.wait().unwrap().success() {
+            // The first one had the machine less to itself.
+            took = took.mul_f64(0.9);
+        } else {
+            killed += 1;
+        }
         let when = format!("round {round}, {options}");
         desk.assert_nothing_half(&copy, &when);
         if round % 8 == 7 {
             desk.assert_mended(&copy, &when);
         }
+        round += 1;
+        assert!(round < 300, "{killed} of {round} were still running");
     }
-    assert!(killed >= 40, "{killed} of 52 were still running");
     desk.assert_mended(&copy, "at the end");
 }
 
