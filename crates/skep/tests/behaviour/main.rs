@@ -1,0 +1,13 @@
+//! The client of archives, over registries in this process.
+//!
+//! One program for all: each more would be linked with everything once more.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod blocking;
+mod cache;
+mod client;
+mod peer_faults;
+mod policy;
+mod url;
