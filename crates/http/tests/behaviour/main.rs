@@ -18,4 +18,3 @@ mod retry;
 mod server;
 mod server_push;
 mod server_wire;
-mod trace;

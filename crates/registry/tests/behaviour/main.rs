@@ -12,7 +12,6 @@ mod cache;
 mod filter;
 mod filter_conformance;
 mod filter_time;
-mod filter_watch;
 mod immutable;
 mod layout;
 mod layout_faults;

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it failed")]
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -33,14 +35,14 @@ use skep_registry::UploadOptions;
 use skep_registry::media_type;
 use skep_registry::traced;
 
-use crate::support::Fake;
-use crate::support::code;
-use crate::support::hello;
-use crate::support::options;
-use crate::support::reply;
-use crate::support::repo;
-use crate::support::tag;
-use crate::support::text;
+use support::Fake;
+use support::code;
+use support::hello;
+use support::options;
+use support::reply;
+use support::repo;
+use support::tag;
+use support::text;
 
 #[tokio::test]
 async fn traces_tell_what_happens_and_no_secret() {
@@ -80,10 +82,10 @@ async fn traces_tell_what_happens_and_no_secret() {
         assert_eq!(registry.read_blob(&repo("a"), &hello(), 10).await.unwrap(), "hello");
         assert_eq!(code(registry.head_blob(&repo("a"), &hello()).await), Code::BlobUnknown);
         // And the other side: a server that is told secrets.
-        let server = crate::support::ask::server();
+        let server = support::ask::server();
         let secrets = [("authorization", "Bearer canary-token"), ("cookie", "canary-cookie")];
-        crate::support::ask::ask(&server, "GET /v2/a/tags/list?n=1&token=canary-query", &secrets, "canary-sent").await;
-        crate::support::ask::ask(&server, "PUT /v2/a/manifests/v1", &secrets, "{\"canary\":\"manifest\"}").await;
+        support::ask::ask(&server, "GET /v2/a/tags/list?n=1&token=canary-query", &secrets, "canary-sent").await;
+        support::ask::ask(&server, "PUT /v2/a/manifests/v1", &secrets, "{\"canary\":\"manifest\"}").await;
     }
     drop(guard);
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
@@ -124,7 +126,7 @@ async fn secretive(proxy_wants: &'static str) -> Fake {
                     tokio::task::yield_now().await;
                     Err(Error::new(Code::Unknown, "gone"))
                 });
-                crate::support::stream(200, &[("content-length", "5")], Body::new(Some(5), part.chain(gone)))
+                support::stream(200, &[("content-length", "5")], Body::new(Some(5), part.chain(gone)))
             }
             ("GET", "/elsewhere") => reply(206, &[("content-range", "bytes 3-4/5")], "lo"),
             _ if seen.text("authorization") != Some("Bearer canary-token") => {
