@@ -262,6 +262,7 @@ impl From<std::io::Error> for Failure {
 
 fn of_code(error: &skep_registry::Error) -> Exit {
     let from_disk = || error.source().is_some_and(|source| source.is::<std::io::Error>());
+    let from_content = || error.source().is_some_and(|source| source.is::<serde_json::Error>());
     match error.code() {
         Code::Denied | Code::Unauthorized => Exit::Auth,
         Code::PreconditionFailed => Exit::Conflict,
@@ -270,6 +271,7 @@ fn of_code(error: &skep_registry::Error) -> Exit {
         Code::Unsupported => Exit::Unsupported,
         Code::DigestInvalid | Code::SizeInvalid => Exit::Integrity,
         Code::Unknown if from_disk() => Exit::Disk,
+        Code::Unknown if from_content() => Exit::Integrity,
         _ if error.is_not_found() => Exit::NotFound,
         _ if error.status() >= 500 => Exit::Network,
         _ => Exit::Other,

@@ -235,11 +235,12 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.code.text())?;
-        if !self.0.message.is_empty() {
-            write!(f, ": {}", self.0.message)?;
+        match (&self.0.code, &*self.0.message) {
+            (code, "") => f.write_str(code.text()),
+            // That it is unknown says less than the message does.
+            (Code::Unknown, message) => f.write_str(message),
+            (code, message) => write!(f, "{}: {message}", code.text()),
         }
-        Ok(())
     }
 }
 

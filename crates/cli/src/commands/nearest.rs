@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use skep::Address;
+use skep::Store;
 use skep_registry::RegistryExt;
 use skep_registry::Tag;
 
@@ -18,6 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Adds the tags that are near the one of an address, if that one is not there.
 pub(super) async fn hinted(session: &Session, failure: Failure, address: &Address) -> Failure {
+    if let Store::Layout(dir) = &address.store
+        && !dir.join("oci-layout").exists()
+    {
+        return failure.hint(format!("{} is no OCI layout; `skep push` makes one", dir.display()));
+    }
     let tag = address.tag_or_latest();
     let Ok(Some(tags)) = tokio::time::timeout(PATIENCE, tags(session, address)).await else { return failure };
     if address.digest.is_some() || tags.contains(&tag) {

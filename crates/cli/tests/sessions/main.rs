@@ -251,6 +251,27 @@ fn a_damaged_store_is_noticed() {
 }
 
 #[test]
+fn what_is_wrong_with_a_layout_is_no_matter_of_networks() {
+    let desk = Desk::new();
+    let came = desk.run("pull oci:nowhere:v1 copy");
+    assert_eq!(came.exit, 4, "{}", came.err);
+    assert!(came.err.contains("hint: nowhere is no OCI layout"), "{}", came.err);
+    let came = desk.run("push site oci:/proc/nowhere:v1");
+    assert_eq!(came.exit, 12, "{}", came.err);
+    assert!(came.err.starts_with("error: create /proc/nowhere\n"), "{}", came.err);
+    desk.ok("push site oci:store:v1");
+    for damaged in ["index.json", "oci-layout"] {
+        let whole = fs::read(desk.path("store").join(damaged)).unwrap();
+        fs::write(desk.path("store").join(damaged), "{").unwrap();
+        let came = desk.run("ls --no-cache oci:store:v1");
+        assert_eq!(came.exit, 10, "{}", came.err);
+        assert!(came.err.contains(damaged) && !came.err.contains("network"), "{}", came.err);
+        fs::write(desk.path("store").join(damaged), whole).unwrap();
+    }
+    desk.ok("ls --no-cache oci:store:v1");
+}
+
+#[test]
 fn an_interrupted_pull_leaves_nothing_half_done() {
     let desk = Desk::new();
     let mut noise = vec![0u8; 12 << 20];

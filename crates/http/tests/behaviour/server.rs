@@ -12,6 +12,7 @@ use skep_http::ServerOptions;
 use skep_registry::Code;
 use skep_registry::Descriptor;
 use skep_registry::Digest;
+use skep_registry::Error;
 use skep_registry::Layout;
 use skep_registry::LayoutOptions;
 use skep_registry::Memory;
@@ -354,7 +355,7 @@ async fn errors_of_the_backend_keep_their_status() {
         for line in [format!("DELETE /v2/a/blobs/{digest}"), "DELETE /v2/a/manifests/latest".to_owned()] {
             let got = ask(&server, &line, &[], "").await;
             assert_eq!((got.status, got.code().as_str()), (status, code.as_str()), "{line}");
-            assert_eq!(got.json()["errors"][0]["message"], format!("{}: as configured", code.text()));
+            assert_eq!(got.json()["errors"][0]["message"], Error::new(code.clone(), "as configured").to_string());
         }
     }
 }
