@@ -4,6 +4,7 @@ pub(crate) mod answer;
 mod blob;
 pub(crate) mod list;
 pub(crate) mod manifest;
+mod moved;
 pub(crate) mod origin;
 mod outgoing;
 pub(crate) mod proxies;
@@ -54,6 +55,7 @@ use crate::auth::Authenticator;
 use crate::auth::Credential;
 use crate::auth::Credentials;
 use crate::auth::Scope;
+use crate::client::moved::Moved;
 use crate::client::proxies::Proxies;
 use crate::client::retry::RetryOptions;
 use crate::client::settings::Settings;
@@ -125,6 +127,7 @@ struct Inner {
     read_timeout: Duration,
     commit_timeout: Duration,
     retry: RetryOptions,
+    moved: Moved,
     /// Set once the registry was seen to know of subjects (spec, "Listing Referrers").
     knows_referrers: AtomicBool,
     /// Whether the registry takes a blob with a single POST: one of the states in `upload`.
@@ -157,6 +160,7 @@ impl Client {
                 read_timeout: options.read_timeout,
                 commit_timeout: options.commit_timeout,
                 retry: settings.retry.unwrap_or(options.retry),
+                moved: Moved::default(),
                 knows_referrers: AtomicBool::new(false),
                 single_post: AtomicU8::new(upload::POST_UNTRIED),
                 referrers: tokio::sync::Mutex::default(),

@@ -126,8 +126,8 @@ async fn request_within(
 ) -> Result<Answer> {
     let url = client.url(&Endpoint::Blob(repo.clone(), digest.clone()));
     // Bytes that were packed on the way are not the ones of the digest.
-    let mut request =
-        Request::get(url, Scope::pull(repo)).over(Line::Turns).header(header::ACCEPT_ENCODING, "identity")?;
+    let request = Request::get(url, Scope::pull(repo)).over(Line::Turns).lasting();
+    let mut request = request.header(header::ACCEPT_ENCODING, "identity")?;
     if let Some(range) = range {
         request = request.header(header::RANGE, &range.to_string())?;
     }

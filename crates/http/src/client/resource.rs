@@ -137,6 +137,7 @@ impl Resource {
         // Bytes that were packed on the way are not the ones of the range.
         let request = Request::get(self.url.clone(), Scope::new(""))
             .over(Line::Turns)
+            .lasting()
             .header(header::ACCEPT_ENCODING, "identity")?;
         match self.seen.get().and_then(Version::condition) {
             Some((name, value)) => request.header(name, value),

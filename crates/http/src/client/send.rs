@@ -42,6 +42,8 @@ pub(crate) struct Request {
     commits: bool,
     /// Whether not even the registry may know who asks.
     anonymous: bool,
+    /// Whether what is asked for does not change, so that where it was found it is found again.
+    lasting: bool,
 }
 
 /// What a request carries.
@@ -71,6 +73,7 @@ impl Request {
             whole: None,
             commits: false,
             anonymous: false,
+            lasting: false,
         }
     }
 
@@ -112,6 +115,12 @@ impl Request {
     /// Says nothing of the client, wherever it goes.
     pub(crate) fn anonymous(mut self) -> Self {
         self.anonymous = true;
+        self
+    }
+
+    /// Asks for content that does not change: where its last part was found a moment ago, the next is looked for first.
+    pub(crate) fn lasting(mut self) -> Self {
+        self.lasting = true;
         self
     }
 
@@ -209,7 +218,8 @@ impl Client {
             true => Authorization::default(),
             false => self.inner.auth.authorize(&request.scope).await?,
         };
-        let mut url = request.url.clone();
+        let mut remembered = if request.lasting { self.inner.moved.of(&request.url) } else { None };
+        let mut url = remembered.as_ref().unwrap_or(&request.url).clone();
         let (mut hops, mut challenges) = (0, 0);
         loop {
             let is_own = !request.anonymous && same_origin(&self.inner.base, &url);
@@ -218,7 +228,16 @@ impl Client {
                 headers.extend(self.inner.transport.headers().clone());
                 headers.extend(authorization.header.clone().map(|value| (header::AUTHORIZATION, value)));
             }
-            let response = self.send_once(request, &url, headers).await?;
+            let response = self.send_once(request, &url, headers).await;
+            if let Some(remembered) = remembered.take()
+                && !response.as_ref().is_ok_and(|response| response.status().is_success())
+            {
+                // Whatever is wrong there, the registry knows where it is now.
+                self.inner.moved.forget(&request.url, &remembered);
+                url = request.url.clone();
+                continue;
+            }
+            let response = response?;
             let status = response.status();
             let mut is_denied = false;
             if status == StatusCode::UNAUTHORIZED && is_own && challenges < MAX_CHALLENGES {
@@ -242,6 +261,9 @@ impl Client {
                 }
                 url = target;
                 continue;
+            }
+            if request.lasting && hops > 0 && status.is_success() {
+                self.inner.moved.note(&request.url, &url);
             }
             let mut answer = Answer::new(request.method.clone(), response, self.inner.read_timeout).denied(is_denied);
             if status == StatusCode::UNAUTHORIZED && is_own {
