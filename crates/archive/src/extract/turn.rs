@@ -21,6 +21,8 @@ pub(super) struct Target {
     pub(super) files: Range<usize>,
     /// The open file and its name in staging, once the first writer came.
     pub(super) open: Mutex<Option<Made>>,
+    /// Held while something is written. The kernel lets one write to a file at a time as well, and has the others spin.
+    pub(super) writing: Mutex<()>,
     hashing: Mutex<Hashing>,
     moved_on: Condvar,
 }
@@ -36,7 +38,8 @@ struct Hashing {
 impl Target {
     pub(super) fn new(files: Range<usize>) -> Arc<Self> {
         let hashing = Hashing { hasher: Sha256::new(), next: 0, is_broken: false };
-        Arc::new(Self { files, open: Mutex::new(None), hashing: Mutex::new(hashing), moved_on: Condvar::new() })
+        let (open, writing, hashing) = (Mutex::default(), Mutex::default(), Mutex::new(hashing));
+        Arc::new(Self { files, open, writing, hashing, moved_on: Condvar::new() })
     }
 
     fn hashing(&self) -> MutexGuard<'_, Hashing> {

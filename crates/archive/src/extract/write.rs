@@ -100,7 +100,7 @@ impl Writer {
         let stored = pieces.get(&unit.data(), &mut self.joined);
         let content = self.decoder.decode_unverified(entry.path, unit, stored, &mut self.content)?;
         let made = open_target(&shared, &mut self.staging, &turn.target)?;
-        write_all(made.fd.as_fd(), content, Some(unit.start)).map_err(|errno| shared.failed("write", file)(errno))?;
+        write_part(&turn.target, &made, content, unit.start).map_err(|errno| shared.failed("write", file)(errno))?;
         // Behind the writing, so that what is hashed in order is all that is done in order.
         turn.hash(content)?;
         shared.add_bytes(unit.size);
@@ -121,7 +121,7 @@ impl Writer {
                 input = pieces.blocking_recv().ok_or(Error::Cancelled)?;
             }
             let content = self.decoder.step(entry.path, &mut input)?;
-            write_all(made.fd.as_fd(), &content, Some(at)).map_err(|errno| shared.failed("write", file)(errno))?;
+            write_part(&turn.target, &made, &content, at).map_err(|errno| shared.failed("write", file)(errno))?;
             turn.hash(&content)?;
             at += content.len() as u64;
             shared.add_bytes(content.len() as u64);
@@ -238,6 +238,12 @@ pub(super) fn times(mtime_ns: i64) -> Timestamps {
             tv_nsec: mtime_ns.rem_euclid(1_000_000_000),
         },
     }
+}
+
+/// Writes a part of a file that others write as well.
+fn write_part(target: &Target, made: &Made, content: &[u8], at: u64) -> Result<(), Errno> {
+    let _alone = target.writing.lock().unwrap_or_else(PoisonError::into_inner);
+    write_all(made.fd.as_fd(), content, Some(at))
 }
 
 fn write_all(fd: BorrowedFd<'_>, mut content: &[u8], mut at: Option<u64>) -> Result<(), Errno> {
