@@ -128,6 +128,7 @@ impl FileSource {
     /// The bytes of a range, block by block; none is read before it is asked for.
     pub(crate) fn body(&self, range: Range<u64>) -> Body {
         let len = range.end - range.start;
+        let is_all = range == (0..self.size);
         let blocks = stream::try_unfold((self.clone(), range), |(source, mut range)| async move {
             if range.is_empty() {
                 return Ok(None);
@@ -143,7 +144,8 @@ impl FileSource {
             }
             Ok(Some((block, (source, range))))
         });
-        Body::new(Some(len), blocks).exactly(len)
+        let body = Body::new(Some(len), blocks).exactly(len);
+        if is_all { body.with_file(self.file.clone()) } else { body }
     }
 
     fn block(&self, at: u64, len: u64) -> Result<Bytes> {

@@ -1,8 +1,10 @@
 //! Bodies: bytes on the move, and the one place where they are verified.
 
 use std::fmt;
+use std::fs::File;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Context;
 use std::task::Poll;
 
@@ -26,12 +28,25 @@ use crate::error::Result;
 pub struct Body {
     len: Option<u64>,
     stream: BoxStream<'static, Result<Bytes>>,
+    file: Option<Arc<File>>,
 }
 
 impl Body {
     /// A body of a stream, and of its length if it is known.
     pub fn new(len: Option<u64>, stream: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
-        Self { len, stream: stream.boxed() }
+        Self { len, stream: stream.boxed(), file: None }
+    }
+
+    /// Says which file has the bytes of this body, and nothing else, for whoever can take it as it is.
+    ///
+    /// A file without a name is given away with that: nobody may write to it any more.
+    pub fn with_file(self, file: Arc<File>) -> Self {
+        Self { file: Some(file), ..self }
+    }
+
+    /// The file that has the bytes of this body, if somebody gave it. Whoever takes it verifies what is in it.
+    pub fn file(&self) -> Option<&Arc<File>> {
+        self.file.as_ref()
     }
 
     /// A body of no bytes.
@@ -78,6 +93,7 @@ impl Body {
     ///
     /// The error comes in place of the end, so content counts only once the stream has ended.
     pub fn verify(self, digest: &Digest, size: Option<u64>) -> Self {
+        let (len, file) = (size.or(self.len), self.file);
         let state = Some((self.stream, Verifier::new(digest, size)));
         let stream = stream::try_unfold(state, |state| async {
             let Some((mut stream, mut verifier)) = state else { return Ok(None) };
@@ -89,13 +105,14 @@ impl Body {
                 None => verifier.finish().map(|()| None),
             }
         });
-        Self::new(size.or(self.len), stream)
+        Self { file, ..Self::new(len, stream) }
     }
 
     /// Holds the body to a length without looking at its content.
     ///
     /// The error, `SizeInvalid`, comes in place of the end or of the first byte too much.
     pub fn exactly(self, len: u64) -> Self {
+        let file = self.file;
         let stream = stream::try_unfold((self.stream, 0), move |(mut stream, came): (_, u64)| async move {
             let wrong = |came: u64| Err(Error::new(Code::SizeInvalid, format!("expected {len} bytes, got {came}")));
             match stream.next().await.transpose()? {
@@ -107,7 +124,7 @@ impl Body {
                 }
             }
         });
-        Self::new(Some(len), stream)
+        Self { file, ..Self::new(Some(len), stream) }
     }
 
     /// The part of the body that a range names; what lies before is read and dropped, what lies behind is
@@ -145,12 +162,13 @@ impl Body {
 
     /// Calls a function with the length of each part that passes, for progress and metrics.
     pub fn inspect(self, mut seen: impl FnMut(usize) + Send + 'static) -> Self {
+        let (len, file) = (self.len, self.file);
         let stream = self.stream.inspect(move |part| {
             if let Ok(part) = part {
                 seen(part.len());
             }
         });
-        Self::new(self.len, stream)
+        Self { file, ..Self::new(len, stream) }
     }
 }
 

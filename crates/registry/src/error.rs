@@ -333,6 +333,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_unknown_is_not_said_where_more_is_known() {
+        for (code, message, want) in [
+            (Code::Unknown, "open /x", "open /x"),
+            (Code::Unknown, "", "unknown error"),
+            (Code::NameUnknown, "a/b", "repository name not known to registry: a/b"),
+        ] {
+            assert_eq!(Error::new(code, message).to_string(), want);
+        }
+    }
+
+    #[test]
     fn unknown_codes_keep_their_status() {
         let item = ErrorItem { code: "TEAPOT".to_owned(), message: String::new(), detail: None };
         let error = item.into_error(418);

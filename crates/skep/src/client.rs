@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
@@ -257,7 +258,12 @@ impl Client {
         if let Some(pushed) = self.push_unchanged(dir, to, &options, progress.clone()).await? {
             return Ok(pushed);
         }
-        let built = pack(Origin::Directory(dir.to_owned()), options.build.clone(), progress.clone()).await?;
+        let mut build = options.build.clone();
+        if let Store::Layout(layout) = &to.store {
+            // Where what is packed can become the blob as it is.
+            build.spool_dir = build.spool_dir.or_else(|| beside(layout));
+        }
+        let built = pack(Origin::Directory(dir.to_owned()), build, progress.clone()).await?;
         self.push_built(&built, to, options, progress).await
     }
 
@@ -370,6 +376,11 @@ impl Client {
         remote.acting.put_manifest(&repo, &manifest, options).await?;
         Ok(manifest.digest().clone())
     }
+}
+
+/// The directory, or the nearest one above it that is there: on the same file system, that is.
+fn beside(dir: &Path) -> Option<PathBuf> {
+    std::path::absolute(dir).ok()?.ancestors().find(|dir| dir.is_dir()).map(Path::to_owned)
 }
 
 impl fmt::Debug for Client {

@@ -42,12 +42,18 @@ impl Repo {
 
     pub(super) async fn put_blob(self, descriptor: &Descriptor, body: Body) -> Result<()> {
         let (digest, size) = (descriptor.digest.clone(), descriptor.size);
-        let repo = self.clone();
+        let (repo, file) = (self.clone(), body.file().cloned());
         let temp = blocking(move || {
             if repo.dir.want_blob(&digest)?.is_some_and(|there| there.size == size && there.touched) {
                 return Ok(None);
             }
             repo.cache.sweep(&repo.dir);
+            if let Some(file) = file
+                && let Some(taken) = repo.dir.take(&file, size)?
+            {
+                expect(&digest, &taken.file().hash(digest.algorithm(), size)?)?;
+                return repo.keep_blob(taken, &digest).map(|()| None);
+            }
             repo.dir.temp().map(Some)
         });
         let Some(temp) = temp.await? else { return Ok(()) };

@@ -233,12 +233,33 @@ impl Dir {
         let path = uploads.join(random_id()? + TEMP);
         let failed = |error| Error::io(format_args!("create {}", path.display()), error);
         let file = options().write(true).create_new(true).open(&path).map_err(failed)?;
-        let file = Arc::new(OpenFile { path, file });
-        let temp = Temp { file, kept: false };
-        // Held as long as the file is open, so that nobody takes it for one of a dead process.
-        let locked = temp.file.file.lock();
-        locked.map_err(|error| Error::io(format_args!("lock {}", temp.file.path.display()), error))?;
-        Ok(temp)
+        Temp::new(path, file)
+    }
+
+    /// A file without a name, to be kept as it is. None where it has one, for then it is somebody's, where it is on another
+    /// file system, and where files cannot be given names.
+    pub(super) fn take(&self, file: &File, size: u64) -> Result<Option<Temp>> {
+        // It gets the permissions that files in this directory get.
+        let other = self.temp()?;
+        let path = self.uploads_path().join(random_id()? + TEMP);
+        if !name(file, &path) {
+            return Ok(None);
+        }
+        let opened = options().read(true).write(true).open(&path);
+        let temp = Temp::new(
+            path.clone(),
+            opened.map_err(|error| Error::io(format_args!("open {}", path.display()), error))?,
+        )?;
+        let came = temp.file.file.metadata().map_err(|error| temp.file.write_failed(error))?.len();
+        if came != size {
+            return Err(Error::new(Code::SizeInvalid, format!("expected {size} bytes, got {came}")));
+        }
+        let permissions = other.file.file.metadata().map(|metadata| metadata.permissions());
+        let taken = permissions.and_then(|permissions| temp.file.file.set_permissions(permissions));
+        // The time of a blob says since when it is wanted.
+        let taken = taken.and_then(|()| temp.file.file.set_modified(SystemTime::now()));
+        taken.map_err(|error| temp.file.write_failed(error))?;
+        Ok(Some(temp))
     }
 }
 
@@ -269,6 +290,14 @@ pub(super) struct Temp {
 }
 
 impl Temp {
+    fn new(path: PathBuf, file: File) -> Result<Self> {
+        let temp = Self { file: Arc::new(OpenFile { path, file }), kept: false };
+        // Held as long as the file is open, so that nobody takes it for one of a dead process.
+        let locked = temp.file.file.lock();
+        locked.map_err(|error| Error::io(format_args!("lock {}", temp.file.path.display()), error))?;
+        Ok(temp)
+    }
+
     pub(super) fn file(&self) -> &Arc<OpenFile> {
         &self.file
     }
@@ -288,6 +317,27 @@ impl Drop for Temp {
             let _ = fs::remove_file(&self.file.path);
         }
     }
+}
+
+/// Gives an open file that has no name one; tells whether that can be done.
+#[cfg(target_os = "linux")]
+fn name(file: &File, path: &Path) -> bool {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::MetadataExt;
+
+    use rustix::fs::AtFlags;
+    use rustix::fs::CWD;
+
+    // By its handle alone only the superuser may (linkat(2), AT_EMPTY_PATH).
+    let handle = format!("/proc/self/fd/{}", file.as_raw_fd());
+    file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+        && rustix::fs::linkat(CWD, handle, CWD, path, AtFlags::SYMLINK_FOLLOW).is_ok()
+}
+
+/// Elsewhere a file without a name stays without.
+#[cfg(not(target_os = "linux"))]
+fn name(_file: &File, _path: &Path) -> bool {
+    false
 }
 
 /// Makes a file durable, moves it to its place and makes that durable.

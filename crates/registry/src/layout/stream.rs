@@ -6,6 +6,8 @@ use std::io;
 use std::io::ErrorKind;
 use std::io::IoSlice;
 use std::io::Read;
+use std::io::Seek;
+use std::io::SeekFrom;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use futures_util::future;
 use futures_util::stream;
 
 use crate::body::Body;
+use crate::digest::Algorithm;
+use crate::digest::Digest;
 use crate::digest::Hasher;
 use crate::error::Code;
 use crate::error::Error;
@@ -48,6 +52,21 @@ impl OpenFile {
         let read = (&self.file).take(len).read_to_end(&mut part);
         read.map_err(|error| Error::io(format_args!("read {}", self.path.display()), error))?;
         Ok(part.into())
+    }
+
+    /// Hashes the first `size` bytes of the file.
+    pub(super) fn hash(&self, algorithm: Algorithm, size: u64) -> Result<Digest> {
+        let failed = |error| Error::io(format_args!("read {}", self.path.display()), error);
+        (&self.file).seek(SeekFrom::Start(0)).map_err(failed)?;
+        let mut hasher = Hasher::new(algorithm);
+        while hasher.len() < size {
+            let part = self.read_part(size - hasher.len())?;
+            if part.is_empty() {
+                return Err(failed(ErrorKind::UnexpectedEof.into()));
+            }
+            hasher.update(&part);
+        }
+        Ok(hasher.finish())
     }
 
     fn write_parts(&self, parts: &[Bytes]) -> Result<()> {

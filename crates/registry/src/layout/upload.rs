@@ -209,7 +209,8 @@ impl Session {
         let got = if hasher.algorithm() == digest.algorithm() {
             hasher.finish()
         } else {
-            hash(&file, digest.algorithm(), size)?
+            // By another function than the one that was announced.
+            file.hash(digest.algorithm(), size)?
         };
         if let Err(error) = expect(&digest, &got) {
             self.remove()?;
@@ -233,21 +234,6 @@ impl Session {
     fn unknown(&self) -> Error {
         Error::new(Code::BlobUploadUnknown, format!("{:?}", self.id))
     }
-}
-
-/// Hashes a file again, by another function than the one that was announced.
-fn hash(file: &OpenFile, algorithm: Algorithm, size: u64) -> Result<Digest> {
-    let sought = (&file.file).seek(SeekFrom::Start(0));
-    sought.map_err(|error| Error::io(format_args!("read {}", file.path.display()), error))?;
-    let mut hasher = Hasher::new(algorithm);
-    while hasher.len() < size {
-        let part = file.read_part(size - hasher.len())?;
-        if part.is_empty() {
-            return Err(Error::io(format_args!("read {}", file.path.display()), ErrorKind::UnexpectedEof.into()));
-        }
-        hasher.update(&part);
-    }
-    Ok(hasher.finish())
 }
 
 /// How the name of the file ends that has the state of a session.

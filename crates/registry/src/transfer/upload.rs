@@ -204,6 +204,7 @@ impl<'a> Sender<'a> {
         let mut patience = Patience::new(self.settings.attempts);
         loop {
             let body = self.body(0..self.blob.size);
+            let before = self.sent.load(Ordering::Relaxed);
             match self.to.registry.put_blob(&self.to.repo, self.blob, body).await {
                 Err(error) if !error.is_transient() => return Err(error),
                 Err(error) => {
@@ -213,7 +214,13 @@ impl<'a> Sender<'a> {
                     }
                     tokio::time::sleep(patience.after(error)?).await;
                 }
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    // A registry that took the file did not read the body.
+                    if self.sent.load(Ordering::Relaxed) == before {
+                        self.count(self.blob.size);
+                    }
+                    return Ok(());
+                }
             }
         }
     }
@@ -350,16 +357,21 @@ impl<'a> Sender<'a> {
         let failed = self.source_failed.clone();
         failed.store(false, Ordering::Relaxed);
         let len = range.end - range.start;
-        let bytes = StreamExt::inspect((self.source)(range).exactly(len), move |part| match part {
-            Ok(part) => {
-                sent.fetch_add(part.len() as u64, Ordering::Relaxed);
-                if let Some(progress) = &progress {
-                    progress(part.len() as u64);
-                }
-            }
+        let body = (self.source)(range).exactly(len);
+        let file = body.file().cloned();
+        let bytes = StreamExt::inspect(body, move |part| match part {
+            Ok(part) => count(&sent, progress.as_ref(), part.len() as u64),
             Err(_) => failed.store(true, Ordering::Relaxed),
         });
-        Body::new(Some(len), bytes)
+        let body = Body::new(Some(len), bytes);
+        match file {
+            Some(file) => body.with_file(file),
+            None => body,
+        }
+    }
+
+    fn count(&self, len: u64) {
+        count(&self.sent, self.settings.sent.as_ref(), len);
     }
 
     /// Reads the source once to see whether it has the right bytes.
@@ -413,6 +425,13 @@ impl<'a> Sender<'a> {
     async fn forget(&self) -> Result<()> {
         let Some(path) = self.settings.journal.clone() else { return Ok(()) };
         blocking(move || remove(&path).map(|_| ())).await
+    }
+}
+
+fn count(sent: &AtomicU64, progress: Option<&Progress>, len: u64) {
+    sent.fetch_add(len, Ordering::Relaxed);
+    if let Some(progress) = progress {
+        progress(len);
     }
 }
 

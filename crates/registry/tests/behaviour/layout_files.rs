@@ -3,11 +3,22 @@
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it failed")]
 
 use std::fs;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde_json::Value;
 use serde_json::json;
+use skep_registry::Body;
 use skep_registry::Code;
 use skep_registry::Descriptor;
 use skep_registry::Digest;
@@ -24,7 +35,12 @@ use skep_registry::RegistryExt;
 use skep_registry::RepoName;
 use skep_registry::Tag;
 use skep_registry::media_type;
+use skep_registry::transfer::Place;
+use skep_registry::transfer::UploadSettings;
+use skep_registry::transfer::upload;
+use tempfile::NamedTempFile;
 use tempfile::TempDir;
+use tempfile::tempfile_in;
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -50,6 +66,81 @@ async fn a_layout_is_what_the_specification_says() {
         "manifests": [entry(&image, Some("v1")), entry(&image, Some("latest"))],
     });
     assert_eq!(read_index(dir.path()), index);
+}
+
+/// A body of a content, beside a file that has another content or the same.
+fn with_file(content: &'static [u8], file: File, in_it: &[u8]) -> (Body, Arc<File>) {
+    (&file).write_all(in_it).unwrap();
+    let file = Arc::new(file);
+    (Body::from(Bytes::from_static(content)).with_file(file.clone()), file)
+}
+
+fn blob(dir: &TempDir, content: &[u8]) -> PathBuf {
+    dir.path().join("blobs/sha256").join(Digest::sha256(content).hex())
+}
+
+#[tokio::test]
+async fn a_file_without_a_name_becomes_the_blob() {
+    let (layout, dir) = single();
+    let other = Descriptor::of("text/plain", b"other");
+    layout.put_blob(&repo(), &other, Bytes::from("other").into()).await.unwrap();
+    let (body, file) = with_file(b"content", tempfile_in(dir.path()).unwrap(), b"content");
+    file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    let sent = Arc::new(AtomicU64::new(0));
+    let count = sent.clone();
+    let counted = Arc::new(move |bytes| {
+        count.fetch_add(bytes, SeqCst);
+    });
+    let settings = UploadSettings { sent: Some(counted), ..Default::default() };
+    let bodies = Mutex::new(Some(body));
+    let place = Place::new(Arc::new(layout.clone()), repo());
+    let descriptor = Descriptor::of("text/plain", b"content");
+    let uploaded = upload(&place, &descriptor, |_| bodies.lock().unwrap().take().unwrap(), &settings).await.unwrap();
+    assert_eq!((uploaded.sent, sent.load(SeqCst)), (7, 7), "it counts as sent");
+    let there = blob(&dir, b"content").metadata().unwrap();
+    assert_eq!(there.ino(), file.metadata().unwrap().ino(), "nothing was copied");
+    assert_eq!(there.mode(), blob(&dir, b"other").metadata().unwrap().mode());
+    assert!(there.modified().unwrap().elapsed().unwrap() < Duration::from_secs(60), "it is wanted from now on");
+    assert_eq!(layout.read_blob(&repo(), &descriptor.digest, 10).await.unwrap(), "content");
+    // Now it has a name, so the next layout has one of its own.
+    let (second, second_dir) = single();
+    second.put_blob(&repo(), &descriptor, Body::from(Bytes::from("content")).with_file(file.clone())).await.unwrap();
+    assert_ne!(blob(&second_dir, b"content").metadata().unwrap().ino(), there.ino());
+    assert_eq!(second.read_blob(&repo(), &descriptor.digest, 10).await.unwrap(), "content");
+}
+
+#[tokio::test]
+async fn what_a_file_has_is_verified_and_not_what_is_said_of_it() {
+    let descriptor = Descriptor::of("text/plain", b"content");
+    for (in_it, want) in
+        [("CONTENT", Code::DigestInvalid), ("conten", Code::SizeInvalid), ("content!", Code::SizeInvalid)]
+    {
+        let (layout, dir) = single();
+        let (body, _file) = with_file(b"content", tempfile_in(dir.path()).unwrap(), in_it.as_bytes());
+        let error = layout.put_blob(&repo(), &descriptor, body).await.unwrap_err();
+        assert_eq!(error.code(), &want, "{in_it}");
+        assert!(layout.head_blob(&repo(), &descriptor.digest).await.unwrap_err().is_not_found());
+        assert_eq!(files(dir.path()), [""; 0], "{in_it}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_somebodys_is_copied() {
+    let (layout, dir) = single();
+    let named = NamedTempFile::new_in(dir.path()).unwrap();
+    let (body, file) = with_file(b"content", named.reopen().unwrap(), b"content");
+    let before = file.metadata().unwrap().mode();
+    let descriptor = Descriptor::of("text/plain", b"content");
+    layout.put_blob(&repo(), &descriptor, body).await.unwrap();
+    assert_ne!(blob(&dir, b"content").metadata().unwrap().ino(), file.metadata().unwrap().ino());
+    assert_eq!((file.metadata().unwrap().mode(), file.metadata().unwrap().nlink()), (before, 1));
+    // And so is one that lies elsewhere.
+    if let Ok(elsewhere) = tempfile_in("/dev/shm") {
+        let (layout, dir) = single();
+        let (body, _file) = with_file(b"content", elsewhere, b"content");
+        layout.put_blob(&repo(), &descriptor, body).await.unwrap();
+        assert_eq!(fs::read(blob(&dir, b"content")).unwrap(), b"content");
+    }
 }
 
 #[tokio::test]
