@@ -244,7 +244,8 @@ impl Client {
     /// A directory that the tag has already, by all that an index says of it, is read and not packed, unless what the tag
     /// has is not [allowed](ClientOptions::policies) to be used.
     ///
-    /// Nothing is visible in the registry before all of it is there. What is there already is not sent.
+    /// Nothing is visible in the registry before all of it is there. What is there already is not sent. For a layout, what is packed
+    /// lies beside it, unless [`BuildOptions::spool_dir`](skep_archive::BuildOptions::spool_dir) is set, and becomes its blob.
     ///
     /// # Errors
     /// What goes wrong with the directory or with the registry; `PreconditionFailed` of the registry when a
