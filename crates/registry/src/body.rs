@@ -39,7 +39,8 @@ impl Body {
 
     /// Says which file has the bytes of this body, and nothing else, for whoever can take it as it is.
     ///
-    /// A file without a name is given away with that: nobody may write to it any more.
+    /// A file without a name is given away with that: nobody may write to it any more. What is made of the body, to look at
+    /// its bytes or to hold it to something, knows of no file, so that all bytes pass there.
     pub fn with_file(self, file: Arc<File>) -> Self {
         Self { file: Some(file), ..self }
     }
@@ -93,7 +94,7 @@ impl Body {
     ///
     /// The error comes in place of the end, so content counts only once the stream has ended.
     pub fn verify(self, digest: &Digest, size: Option<u64>) -> Self {
-        let (len, file) = (size.or(self.len), self.file);
+        let len = size.or(self.len);
         let state = Some((self.stream, Verifier::new(digest, size)));
         let stream = stream::try_unfold(state, |state| async {
             let Some((mut stream, mut verifier)) = state else { return Ok(None) };
@@ -105,14 +106,13 @@ impl Body {
                 None => verifier.finish().map(|()| None),
             }
         });
-        Self { file, ..Self::new(len, stream) }
+        Self::new(len, stream)
     }
 
     /// Holds the body to a length without looking at its content.
     ///
     /// The error, `SizeInvalid`, comes in place of the end or of the first byte too much.
     pub fn exactly(self, len: u64) -> Self {
-        let file = self.file;
         let stream = stream::try_unfold((self.stream, 0), move |(mut stream, came): (_, u64)| async move {
             let wrong = |came: u64| Err(Error::new(Code::SizeInvalid, format!("expected {len} bytes, got {came}")));
             match stream.next().await.transpose()? {
@@ -124,7 +124,7 @@ impl Body {
                 }
             }
         });
-        Self { file, ..Self::new(Some(len), stream) }
+        Self::new(Some(len), stream)
     }
 
     /// The part of the body that a range names; what lies before is read and dropped, what lies behind is
@@ -162,13 +162,13 @@ impl Body {
 
     /// Calls a function with the length of each part that passes, for progress and metrics.
     pub fn inspect(self, mut seen: impl FnMut(usize) + Send + 'static) -> Self {
-        let (len, file) = (self.len, self.file);
+        let len = self.len;
         let stream = self.stream.inspect(move |part| {
             if let Ok(part) = part {
                 seen(part.len());
             }
         });
-        Self { file, ..Self::new(len, stream) }
+        Self::new(len, stream)
     }
 }
 
@@ -262,6 +262,16 @@ mod tests {
         assert_eq!(body(&["hello"]).bytes(4).await.unwrap_err().code(), &Code::SizeInvalid);
         assert_eq!(body(&["hel", "lo"]).bytes(4).await.unwrap_err().code(), &Code::SizeInvalid);
         assert_eq!(Body::from(Bytes::from("hello")).bytes(4).await.unwrap_err().code(), &Code::SizeInvalid);
+    }
+
+    #[test]
+    fn who_looks_at_the_bytes_of_a_file_sees_them_pass() {
+        let file = || body(&["hello"]).with_file(Arc::new(tempfile::tempfile().unwrap()));
+        assert!(file().file().is_some() && body(&["hello"]).file().is_none());
+        let digest = Digest::sha256(b"hello");
+        for made in [file().verify(&digest, None), file().exactly(5), file().slice(0..5), file().inspect(|_| ())] {
+            assert!(made.file().is_none());
+        }
     }
 
     #[tokio::test]

@@ -14,6 +14,7 @@ mod probe;
 mod quirks;
 mod quirky;
 mod reach;
+mod redirect;
 mod retry;
 mod server;
 mod server_push;

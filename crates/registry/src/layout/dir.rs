@@ -239,22 +239,21 @@ impl Dir {
     /// A file without a name, to be kept as it is. None where it has one, for then it is somebody's, where it is on another
     /// file system, and where files cannot be given names.
     pub(super) fn take(&self, file: &File, size: u64) -> Result<Option<Temp>> {
-        // It gets the permissions that files in this directory get.
-        let other = self.temp()?;
-        let path = self.uploads_path().join(random_id()? + TEMP);
+        let uploads = self.uploads_path();
+        make_dirs(&uploads)?;
+        let path = uploads.join(random_id()? + TEMP);
         if !name(file, &path) {
             return Ok(None);
         }
-        let opened = options().read(true).write(true).open(&path);
-        let temp = Temp::new(
-            path.clone(),
-            opened.map_err(|error| Error::io(format_args!("open {}", path.display()), error))?,
-        )?;
+        let failed = |error| Error::io(format_args!("open {}", path.display()), error);
+        let file = options().read(true).write(true).open(&path).map_err(failed)?;
+        let temp = Temp::new(path, file)?;
         let came = temp.file.file.metadata().map_err(|error| temp.file.write_failed(error))?.len();
         if came != size {
             return Err(Error::new(Code::SizeInvalid, format!("expected {size} bytes, got {came}")));
         }
-        let permissions = other.file.file.metadata().map(|metadata| metadata.permissions());
+        // Those that files in this directory get.
+        let permissions = self.temp()?.file.file.metadata().map(|metadata| metadata.permissions());
         let taken = permissions.and_then(|permissions| temp.file.file.set_permissions(permissions));
         // The time of a blob says since when it is wanted.
         let taken = taken.and_then(|()| temp.file.file.set_modified(SystemTime::now()));

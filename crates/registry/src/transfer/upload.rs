@@ -357,9 +357,9 @@ impl<'a> Sender<'a> {
         let failed = self.source_failed.clone();
         failed.store(false, Ordering::Relaxed);
         let len = range.end - range.start;
-        let body = (self.source)(range).exactly(len);
+        let body = (self.source)(range);
         let file = body.file().cloned();
-        let bytes = StreamExt::inspect(body, move |part| match part {
+        let bytes = StreamExt::inspect(body.exactly(len), move |part| match part {
             Ok(part) => count(&sent, progress.as_ref(), part.len() as u64),
             Err(_) => failed.store(true, Ordering::Relaxed),
         });

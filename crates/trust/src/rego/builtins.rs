@@ -154,8 +154,10 @@ const MAX_SIZE: usize = 16 << 20;
 /// Bytes that an element of an array takes.
 const ELEMENT: usize = 16;
 
-/// Functions that can make much of little.
+/// The largest exponent of a number: all that a float can be, and more.
 const MAX_EXPONENT: usize = 400;
+
+/// Functions that can make much of little.
 const BOUNDED: &[&str] = &[
     "array.concat",
     "bits.lsh",
