@@ -6,7 +6,6 @@
 mod support;
 
 mod blocking;
-mod cache;
 mod client;
 mod peer_faults;
 mod policy;

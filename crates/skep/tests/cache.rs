@@ -1,17 +1,12 @@
 //! What a client remembers is not asked for again; what it must not believe is.
 #![allow(clippy::unwrap_used, reason = "a test says by a panic that it failed")]
 
+mod support;
+
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::support::Served;
-use crate::support::caching;
-use crate::support::files_below;
-use crate::support::noise;
-use crate::support::push;
-use crate::support::site;
-use crate::support::with;
 use skep::Address;
 use skep::Caches;
 use skep::Client;
@@ -20,6 +15,13 @@ use skep::PullOptions;
 use skep_registry::MemoryStore;
 use skep_registry::Registry;
 use skep_registry::Store;
+use support::Served;
+use support::caching;
+use support::files_below;
+use support::noise;
+use support::push;
+use support::site;
+use support::with;
 use tempfile::tempdir;
 
 const COLD: [&str; 3] = ["get_manifest", "get_blob", "get_blob part"];
