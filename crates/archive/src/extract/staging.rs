@@ -50,12 +50,16 @@ impl Staging {
                 Err(Errno::EXIST) => continue,
                 made => made.map_err(failed("make"))?,
             }
-            let fd = open_dir(dest, &name).map_err(failed("open"))?;
+            // Until it is locked, another process may take it for stale.
+            let fd = match open_dir(dest, &name) {
+                Err(Errno::NOENT) => continue,
+                opened => opened.map_err(failed("open"))?,
+            };
             rustix::fs::flock(&fd, FlockOperation::LockExclusive).map_err(failed("lock"))?;
-            // Before it was locked, another process may have taken it for stale.
-            if rustix::fs::fstat(&fd).map_err(failed("examine"))?.st_nlink == 0 {
-                continue;
-            }
+            match rustix::fs::statat(dest, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => continue,
+                found => found.map_err(failed("examine"))?,
+            };
             let root = Root::new(fd, &dest.path(&name));
             let mut staging = Self { dest: dest.clone(), root, name, mask: 0, next: AtomicU64::new(0) };
             staging.mask = staging.probe_mask()?;
@@ -202,5 +206,20 @@ mod tests {
         assert_eq!(names().len(), 3);
         drop((first, second));
         assert_eq!(names(), [".skep-other"]);
+    }
+
+    #[test]
+    fn who_begins_when_others_clean_up_begins_again() {
+        let dir = tempfile::tempdir().unwrap();
+        // As processes would: each has its own handle of the directory, and so its own locks.
+        let begin_often = || {
+            let dest = Root::open(dir.path()).unwrap();
+            for _ in 0..500 {
+                let staging = Staging::new(&dest).unwrap();
+                rustix::fs::mkdirat(staging.root(), "used", Mode::RWXU).unwrap();
+            }
+        };
+        std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(begin_often))));
+        assert_eq!(dir.path().read_dir().unwrap().count(), 0);
     }
 }

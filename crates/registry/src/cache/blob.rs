@@ -136,7 +136,7 @@ impl<R: Registry> Reader<R> {
                 self.flight = None;
             }
             // In this order: what is not under way and then not in the store has not come in between.
-            let (seen, flight) = self.entry.find(|flight| flight.brings(index));
+            let (seen, flight) = self.entry.find(|flight| flight.may_bring(index));
             if flight.is_some() {
                 self.flight = flight;
                 continue;
@@ -157,7 +157,7 @@ impl<R: Registry> Reader<R> {
     async fn end_of_run(&self, index: u64) -> u64 {
         let mut end = index + 1;
         while end < self.end.div_ceil(BLOCK)
-            && self.entry.find(|flight| flight.brings(end)).1.is_none()
+            && self.entry.find(|flight| flight.may_bring(end)).1.is_none()
             && !self.origin.store.has(&self.origin.block(&self.entry.digest, end)).await
         {
             end += 1;

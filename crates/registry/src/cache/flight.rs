@@ -160,12 +160,20 @@ impl Flight {
         !self.progress.borrow().ended
     }
 
-    /// Tells whether a block is to come, or has just come.
-    pub(super) fn brings(&self, index: u64) -> bool {
+    /// Tells whether a block is to come, or has just come, or may come: before the registry has answered a download
+    /// of a blob whose size was not known, that cannot be told.
+    pub(super) fn may_bring(&self, index: u64) -> bool {
         let progress = self.progress.borrow();
-        let blocks = progress.opened.as_ref().map(|opened| &opened.blocks).or(self.planned.as_ref());
         let is_to_come = index >= progress.next && !progress.ended;
-        blocks.is_some_and(|blocks| blocks.contains(&index)) && (is_to_come || progress.block(index).is_some())
+        match self.blocks(&progress) {
+            Some(blocks) => blocks.contains(&index) && (is_to_come || progress.block(index).is_some()),
+            None => !progress.ended,
+        }
+    }
+
+    /// The blocks that come, as soon as that is known.
+    fn blocks<'a>(&'a self, progress: &'a Progress) -> Option<&'a Range<u64>> {
+        progress.opened.as_ref().map(|opened| &opened.blocks).or(self.planned.as_ref())
     }
 
     /// The size of the blob, as soon as the registry has answered.
@@ -182,20 +190,22 @@ impl Flight {
 
     /// A block as soon as it is there; none if it does not come, or has come so long ago that it is not held.
     pub(super) async fn block(&self, index: u64) -> Result<Option<Bytes>> {
+        let mut progress = self.progress.clone();
+        {
+            let known = progress.wait_for(|progress| self.blocks(progress).is_some() || progress.ended).await;
+            if !self.blocks(&*known.map_err(|_| gone())?).is_some_and(|blocks| blocks.contains(&index)) {
+                return Ok(None);
+            }
+        }
         self.wanted.send_if_modified(|wanted| {
             let is_more = index > *wanted;
             *wanted = index.max(*wanted);
             is_more
         });
-        let mut progress = self.progress.clone();
-        let is_decided = |progress: &Progress| {
-            let elsewhere = progress.opened.as_ref().is_some_and(|opened| !opened.blocks.contains(&index));
-            elsewhere || index < progress.next || progress.ended
-        };
-        let progress = progress.wait_for(is_decided).await.map_err(|_| gone())?;
-        let is_elsewhere = progress.opened.as_ref().is_some_and(|opened| !opened.blocks.contains(&index));
+        let progress = progress.wait_for(|progress| index < progress.next || progress.ended).await;
+        let progress = progress.map_err(|_| gone())?;
         match &progress.failed {
-            Some(error) if index >= progress.next && !is_elsewhere => Err(error.again()),
+            Some(error) if index >= progress.next => Err(error.again()),
             _ => Ok(progress.block(index).cloned()),
         }
     }

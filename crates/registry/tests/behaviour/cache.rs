@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::double::Bodies;
@@ -13,6 +15,7 @@ use crate::double::noise;
 use crate::double::push;
 use crate::double::repo;
 use crate::double::tag;
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future;
@@ -22,6 +25,7 @@ use skep_registry::Cached;
 use skep_registry::CachedOptions;
 use skep_registry::Code;
 use skep_registry::Digest;
+use skep_registry::Key;
 use skep_registry::Manifest;
 use skep_registry::ManifestContent;
 use skep_registry::Memory;
@@ -164,6 +168,18 @@ async fn fifty_callers_are_one_request() {
         caller.await.unwrap();
     }
     assert_eq!(upstream.calls(), ["get_blob", "get_manifest by digest"]);
+}
+
+#[tokio::test]
+async fn who_finds_the_size_before_the_first_block_is_there_waits_for_it() {
+    let store = Arc::new(Slow { store: MemoryStore::new(64 << 20), asked: false.into(), noted: false.into() });
+    let (upstream, cached) = over(store, CachedOptions::default());
+    let content = noise(MIB + 1);
+    let digest = upstream.memory.write_blob(&repo(), content.clone()).await.unwrap().digest;
+    let read = || async { cached.read_blob(&repo(), &digest, 9 << 20).await.unwrap() };
+    let (late, first) = future::join(read(), read()).await;
+    assert!(late == content && first == content);
+    assert_eq!(upstream.calls(), ["get_blob"]);
 }
 
 #[tokio::test]
@@ -567,6 +583,43 @@ async fn what_another_process_asked_before_a_write_is_not_believed_after_it() {
     before.release();
     assert_ne!(asked.await.unwrap().unwrap(), two);
     assert_eq!(quick.get_manifest(&repo(), &tag("v1").into()).await.unwrap(), two);
+}
+
+/// A store that answers the first question when something was kept, and says late that it was.
+#[derive(Debug)]
+struct Slow {
+    store: MemoryStore,
+    asked: AtomicBool,
+    noted: AtomicBool,
+}
+
+#[async_trait]
+impl CacheStore for Slow {
+    async fn get(&self, key: &Key) -> Option<Bytes> {
+        if !self.asked.swap(true, Ordering::SeqCst) {
+            while !self.noted.load(Ordering::SeqCst) {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.store.get(key).await
+    }
+
+    async fn has(&self, key: &Key) -> bool {
+        self.store.has(key).await
+    }
+
+    async fn put(&self, key: &Key, value: Bytes) {
+        self.store.put(key, value).await;
+        if !self.noted.swap(true, Ordering::SeqCst) {
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    async fn remove(&self, key: &Key) {
+        self.store.remove(key).await;
+    }
 }
 
 fn in_memory(options: CachedOptions) -> (Arc<Double>, Cached<Arc<Double>>) {
