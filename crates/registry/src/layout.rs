@@ -12,6 +12,7 @@ mod index;
 mod manifest;
 pub(crate) mod stream;
 mod sweep;
+pub(crate) mod temp;
 mod tree;
 mod upload;
 

@@ -39,7 +39,6 @@ use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::panic::resume_unwind;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
 
@@ -62,6 +61,7 @@ use crate::client::ClientOptions;
 use crate::client::PullOptions;
 use crate::client::PushOptions;
 use crate::client::Pushed;
+use crate::pack::Origin;
 use crate::progress::OnProgress;
 use crate::pulled::Inspected;
 
@@ -97,13 +97,19 @@ impl Client {
         self.engine.wait(work)
     }
 
-    /// Packs a directory, and stores it, as [`Client::push`](crate::Client::push) does.
+    /// Packs a directory, or what else an archive is made of, and stores it, as [`Client::push`](crate::Client::push) does.
     ///
     /// # Errors
     /// As that.
-    pub fn push(&self, dir: &Path, to: &Address, options: PushOptions, progress: OnProgress) -> Result<Pushed> {
-        let (client, dir, to) = (self.client.clone(), dir.to_owned(), to.clone());
-        self.wait(async move { client.push(&dir, &to, options, progress).await })
+    pub fn push(
+        &self,
+        from: impl Into<Origin>,
+        to: &Address,
+        options: PushOptions,
+        progress: OnProgress,
+    ) -> Result<Pushed> {
+        let (client, from, to) = (self.client.clone(), from.into(), to.clone());
+        self.wait(async move { client.push(from, &to, options, progress).await })
     }
 
     /// Opens an archive, as [`Client::pull`](crate::Client::pull) does.

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
@@ -239,32 +238,37 @@ impl Client {
         Ok(Remote::new(upstream, namespace, &self.options.caches))
     }
 
-    /// Packs a directory, and stores it under the tag of the address and those of the options.
+    /// Packs a directory, or what else an archive is [made of](Origin), and stores it under the tag of the address and those
+    /// of the options.
     ///
     /// A directory that the tag has already, by all that an index says of it, is read and not packed, unless what the tag
     /// has is not [allowed](ClientOptions::policies) to be used.
     ///
     /// Nothing is visible in the registry before all of it is there. What is there already is not sent. For a layout, what is packed
-    /// lies beside it, unless [`BuildOptions::spool_dir`](skep_archive::BuildOptions::spool_dir) is set, and becomes its blob.
+    /// lies beside it, unless [`BuildOptions::spool_dir`] is set, and becomes its blob.
     ///
     /// # Errors
-    /// What goes wrong with the directory or with the registry; `PreconditionFailed` of the registry when a
+    /// What goes wrong with what is packed or with the registry; `PreconditionFailed` of the registry when a
     /// tag points elsewhere and [`PushOptions::if_absent`] is set.
     ///
     /// # Cancel safety
     /// Dropping the future stops the work. No tag has moved then; blobs that arrived stay.
-    pub async fn push(&self, dir: &Path, to: &Address, options: PushOptions, progress: OnProgress) -> Result<Pushed> {
+    pub async fn push(
+        &self,
+        from: impl Into<Origin>,
+        to: &Address,
+        options: PushOptions,
+        progress: OnProgress,
+    ) -> Result<Pushed> {
+        let from = from.into();
         // A registry that cannot be written is found out before all the work.
         self.remote(&to.store)?.0.writable(to)?;
-        if let Some(pushed) = self.push_unchanged(dir, to, &options, progress.clone()).await? {
+        if let Origin::Directory(dir) = &from
+            && let Some(pushed) = self.push_unchanged(dir, to, &options, progress.clone()).await?
+        {
             return Ok(pushed);
         }
-        let mut build = options.build.clone();
-        if let Store::Layout(layout) = &to.store {
-            // Where what is packed can become the blob as it is.
-            build.spool_dir = build.spool_dir.or_else(|| beside(layout));
-        }
-        let built = pack(Origin::Directory(dir.to_owned()), build, progress.clone()).await?;
+        let built = pack(from, spooled(&options.build, to), progress.clone()).await?;
         self.push_built(&built, to, options, progress).await
     }
 
@@ -379,9 +383,17 @@ impl Client {
     }
 }
 
-/// The directory, or the nearest one above it that is there: on the same file system, that is.
-fn beside(dir: &Path) -> Option<PathBuf> {
-    std::path::absolute(dir).ok()?.ancestors().find(|dir| dir.is_dir()).map(Path::to_owned)
+/// Options to build what goes to an address: for a layout on its file system, where the spool can become the blob as it is.
+fn spooled(options: &BuildOptions, to: &Address) -> BuildOptions {
+    let mut options = options.clone();
+    if options.spool_dir.is_none()
+        && let Store::Layout(layout) = &to.store
+        && let Ok(layout) = std::path::absolute(layout)
+    {
+        // The layout itself may not be there yet.
+        options.spool_dir = layout.ancestors().find(|dir| dir.is_dir()).map(Path::to_owned);
+    }
+    options
 }
 
 impl fmt::Debug for Client {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Read;
+use std::path::Path;
 use std::path::PathBuf;
 
 use skep_archive::BuildOptions;
@@ -23,6 +24,13 @@ pub enum Origin {
     Directory(PathBuf),
     /// A tar archive, plain or compressed by gzip or zstd.
     Tar(Box<dyn Read + Send>),
+}
+
+impl<P: AsRef<Path> + ?Sized> From<&P> for Origin {
+    /// A directory.
+    fn from(dir: &P) -> Self {
+        Self::Directory(dir.as_ref().to_owned())
+    }
 }
 
 impl fmt::Debug for Origin {

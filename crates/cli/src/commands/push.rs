@@ -86,29 +86,18 @@ pub(super) async fn push(session: &Session, args: Push) -> Outcome {
         if_absent: args.no_clobber,
         ..Default::default()
     };
-    let pushed = match origin {
-        Origin::Directory(dir) if !args.dry_run => {
-            let options = PushOptions { build, ..options };
-            session.client.push(&dir, &args.to, options, session.on_progress()).await?
+    let pushed = if args.dry_run {
+        let built = skep::pack(origin, build, session.on_progress()).await?;
+        Pushed {
+            manifest: options.manifest_of(&built, &args.to)?.descriptor().clone(),
+            summary: built.summary().clone(),
+            index_size: built.index_descriptor().size,
+            sent_blobs: 0,
+            sent_bytes: 0,
         }
-        origin => {
-            if !args.dry_run {
-                // A registry that cannot be is found out before all the work.
-                session.client.registry(&args.to.store)?;
-            }
-            let built = skep::pack(origin, build, session.on_progress()).await?;
-            if args.dry_run {
-                Pushed {
-                    manifest: options.manifest_of(&built, &args.to)?.descriptor().clone(),
-                    summary: built.summary().clone(),
-                    index_size: built.index_descriptor().size,
-                    sent_blobs: 0,
-                    sent_bytes: 0,
-                }
-            } else {
-                session.client.push_built(&built, &args.to, options, session.on_progress()).await?
-            }
-        }
+    } else {
+        let options = PushOptions { build, ..options };
+        session.client.push(origin, &args.to, options, session.on_progress()).await?
     };
     let (summary, digest) = (&pushed.summary, pushed.manifest.digest);
     let at = args.to.at(digest.clone());

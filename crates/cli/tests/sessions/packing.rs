@@ -84,6 +84,20 @@ fn a_tar_archive_becomes_the_tree_that_was_in_it() {
 }
 
 #[test]
+fn what_goes_into_a_layout_is_packed_beside_it() {
+    let desk = Desk::new();
+    tar(&desk, "-cf site.tar -C site .");
+    let without_tmp = |line: &str| Came::from(desk.command(line).env("TMPDIR", "/does/not/exist").output().unwrap());
+    for line in ["push site oci:a/b/store", "push --tar site.tar oci:store", "cp site/css.txt oci:store:latest:/new"] {
+        let came = without_tmp(line);
+        assert_eq!(came.exit, 0, "{line}: {}", came.err);
+    }
+    let elsewhere = without_tmp("push -n site oci:store");
+    assert_eq!(elsewhere.exit, 12, "{}", elsewhere.err);
+    assert!(elsewhere.err.contains("/does/not/exist"), "{}", elsewhere.err);
+}
+
+#[test]
 fn a_reproducible_archive_is_the_same_from_any_checkout() {
     let desk = Desk::new();
     tar(&desk, "-cf site.tar -C site .");

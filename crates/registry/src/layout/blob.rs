@@ -13,11 +13,11 @@ use crate::error::Code;
 use crate::error::Error;
 use crate::error::Result;
 use crate::layout::Repo;
-use crate::layout::dir::Temp;
 use crate::layout::stream::Spooled;
 use crate::layout::stream::blocking;
 use crate::layout::stream::file_body;
 use crate::layout::stream::spool;
+use crate::layout::temp::Temp;
 use crate::registry::Blob;
 
 impl Repo {

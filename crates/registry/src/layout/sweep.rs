@@ -9,11 +9,11 @@ use std::time::SystemTime;
 use crate::error::Error;
 use crate::error::Result;
 use crate::layout::dir::Dir;
-use crate::layout::dir::TEMP;
 use crate::layout::dir::is_at;
 use crate::layout::dir::is_older;
 use crate::layout::dir::options;
 use crate::layout::dir::remove;
+use crate::layout::temp::TEMP;
 use crate::layout::upload::STATE;
 
 /// Unfinished files that were last written to before some time.

@@ -30,16 +30,16 @@ use crate::error::Result;
 use crate::layout::blob::expect;
 use crate::layout::dir::Dir;
 use crate::layout::dir::is_at;
-use crate::layout::dir::keep;
 use crate::layout::dir::make_dirs;
 use crate::layout::dir::options;
-use crate::layout::dir::random_id;
 use crate::layout::dir::remove;
 use crate::layout::dir::sync_dir;
 use crate::layout::stream::OpenFile;
 use crate::layout::stream::Spooled;
 use crate::layout::stream::blocking;
 use crate::layout::stream::spool;
+use crate::layout::temp::keep;
+use crate::layout::temp::random_id;
 use crate::registry::Upload;
 
 /// A handle on a session. There may be several, in several processes.

@@ -23,6 +23,7 @@ use super::Client;
 use super::PullOptions;
 use super::PushOptions;
 use super::Pushed;
+use super::spooled;
 use crate::address::Address;
 use crate::pack::on_thread;
 use crate::pack::source_date_epoch;
@@ -72,7 +73,7 @@ impl Client {
     ) -> Result<(Built, Pushed)> {
         self.remote(&to.store)?.0.writable(to)?;
         let archive = before.map(|before| (**before).clone());
-        let built = build(archive, additions, options.build.clone(), progress.clone()).await?;
+        let built = build(archive, additions, spooled(&options.build, to), progress.clone()).await?;
         match before {
             Some(before) => {
                 let mut annotations = before.manifest().annotations.clone();
