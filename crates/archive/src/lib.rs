@@ -50,6 +50,7 @@ mod limits;
 mod manifest;
 #[cfg(feature = "object-store")]
 mod object_store;
+mod pages;
 mod path;
 mod pattern;
 mod progress;

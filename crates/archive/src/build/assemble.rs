@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Seek;
 use std::io::SeekFrom;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -20,6 +19,7 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::format::Codec;
 use crate::format::HASH;
+use crate::pages::write_all;
 
 /// Where and how all contents are stored.
 pub(super) struct Packed {
@@ -226,7 +226,7 @@ impl<'a> Assembler<'a> {
     }
 
     fn append(&mut self, stored: &[u8]) -> Result<()> {
-        self.spool.write_all(stored).map_err(|source| self.spool_failed(source))?;
+        write_all(&self.spool, stored, None).map_err(|errno| self.spool_failed(errno.into()))?;
         self.hasher.update(stored);
         self.size += stored.len() as u64;
         Ok(())

@@ -36,6 +36,7 @@ use crate::decode::verify;
 use crate::error::Error;
 use crate::error::Result;
 use crate::format::Entry;
+use crate::pages::write_all;
 
 /// One thread's tools, used for one job after the other.
 pub(super) struct Writer {
@@ -244,21 +245,6 @@ pub(super) fn times(mtime_ns: i64) -> Timestamps {
 fn write_part(target: &Target, made: &Made, content: &[u8], at: u64) -> Result<(), Errno> {
     let _alone = target.writing.lock().unwrap_or_else(PoisonError::into_inner);
     write_all(made.fd.as_fd(), content, Some(at))
-}
-
-fn write_all(fd: BorrowedFd<'_>, mut content: &[u8], mut at: Option<u64>) -> Result<(), Errno> {
-    while !content.is_empty() {
-        let written = rustix::io::retry_on_intr(|| match at {
-            Some(at) => rustix::io::pwrite(fd, content, at),
-            None => rustix::io::write(fd, content),
-        })?;
-        if written == 0 {
-            return Err(Errno::IO);
-        }
-        content = &content[written..];
-        at = at.map(|at| at + written as u64);
-    }
-    Ok(())
 }
 
 fn copy_content(from: &Made, to: &Made) -> std::io::Result<()> {

@@ -1,7 +1,6 @@
 //! Carrying over: what is still needed of the data of an archive that is amended.
 
 use std::io::Read;
-use std::io::Write;
 use std::ops::Range;
 
 use sha2::Digest as _;
@@ -14,6 +13,7 @@ use crate::decode::verify;
 use crate::error::Error;
 use crate::error::Result;
 use crate::format::Index;
+use crate::pages::write_all;
 
 /// Bytes that are read at once.
 const BLOCK: usize = 1 << 20;
@@ -101,8 +101,8 @@ fn copy(
             let piece = &block[(piece.start - at) as usize..(piece.end - at) as usize];
             packed.hasher.update(piece);
             packed.size += piece.len() as u64;
-            let written = packed.spool.write_all(piece);
-            written.map_err(|source| Error::Io { what: "write a temporary file in", path: place.clone(), source })?;
+            write_all(&packed.spool, piece, None)
+                .map_err(|errno| Error::io("write a temporary file in", &place)(errno))?;
             if !is_over {
                 break;
             }
