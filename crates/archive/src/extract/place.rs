@@ -72,6 +72,7 @@ pub(super) fn place(shared: &Shared, waits_as: &str, item: Item, there: &mut Wal
     let found = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
     if let Ok(found) = &found
         && let Some(other) = shared.placed.find(inode(found))
+        && is_there(shared, other, found)
     {
         return Err(shared.collision(item, other));
     }
@@ -94,6 +95,16 @@ pub(super) fn place(shared: &Shared, waits_as: &str, item: Item, there: &mut Wal
         Err(Errno::NOTDIR) => Err(conflict("a file or symbolic link is in the way")),
         renamed => renamed.map(|()| true).map_err(failed("put in place")),
     }
+}
+
+/// Tells whether something that was placed is still what it was: another process may have replaced it, and got its number for
+/// something else.
+fn is_there(shared: &Shared, item: Item, as_found: &Stat) -> bool {
+    let (directory, name) = shared.place_of(item);
+    let mut dest = Walker::new(shared.dest.clone());
+    dest.enter(&directory.path).is_ok_and(|parent| {
+        rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| inode(&stat) == inode(as_found))
+    })
 }
 
 /// Takes something out of a directory and into staging, which is removed in the end.
