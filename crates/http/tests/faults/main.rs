@@ -223,7 +223,7 @@ fn tls() -> Arc<rustls::ServerConfig> {
 }
 
 /// In which every operation must come to its end.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(15);
 const THREADS: usize = 4;
 /// Groups of one thread at once.
 const GROUPS: usize = 6;
